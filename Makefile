@@ -1,0 +1,112 @@
+# Remit. `make run` needs Python 3.11 or newer and make; everything else it brings along.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# `make test TESTS=tests/budgets` runs a part; `make test PYTEST="-k refund"` passes options on.
+TESTS ?= tests
+PYTEST ?=
+WORKERS ?= 2
+TEST_DATA ?= .data/test
+
+BIN := .venv/bin
+SERVICES := $(BIN)/python -m controlplane.services
+BESIDE := $(SERVICES) exec --fresh $(TEST_DATA) -- $(BIN)/python -m pytest
+SOURCES := controlplane agents approvals audit budgets tests manage.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run stop test fast real bench golden check migrate doctor reset format lock
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# -- setting up ------------------------------------------------------------------------------------------------------------------
+
+# A virtual environment knows the path it was made at; a checkout that was moved gets a new one.
+define make_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo not there)"; \
+	echo "  make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+@$(BIN)/python -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)' 2>/dev/null || { \
+	$(PYTHON) -m venv --clear .venv >.venv.log 2>&1 && rm -f .venv.log || { \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null && cause="$(PYTHON) cannot make a virtual environment: $$(tail -n 1 .venv.log)" \
+		|| cause="$(PYTHON) has no venv module, Debian and Ubuntu ship it as python3-venv"; \
+	echo "$$cause"; echo "  sudo apt-get install -y python3-venv"; rm -rf .venv .venv.log; exit 1; }; }
+endef
+
+# Hashes make a package that differs from the locked one fail; --quiet leaves only what went wrong.
+define install
+@echo "Installing the packages of $(1)"
+@if $(BIN)/python -m uv --version >/dev/null 2>&1; then $(BIN)/python -m uv pip install --quiet --require-hashes --python $(BIN)/python -r $(1); \
+elif command -v uv >/dev/null 2>&1; then uv pip install --quiet --require-hashes --python $(BIN)/python -r $(1); \
+else $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); fi \
+	|| { echo "the packages of $(1) could not be installed"; echo "  $(BIN)/python -m pip install --require-hashes -r $(1)"; exit 1; }
+endef
+
+.venv/runtime.stamp: requirements.txt
+	$(make_venv)
+	$(call install,requirements.txt)
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt
+	$(make_venv)
+	$(call install,requirements-dev.txt)
+	@touch $@ .venv/runtime.stamp
+
+setup: .venv/runtime.stamp ## the virtual environment with what runs Remit
+
+setup-dev: .venv/dev.stamp ## the same with what tests it
+
+# -- running ---------------------------------------------------------------------------------------------------------------------
+
+run: setup ## everything with the demo, until Ctrl-C (HOST=, PORT=, JSON=1)
+	@exec $(SERVICES) run --host $(HOST) --port $(PORT)
+
+stop: setup ## the servers, if a run was killed before it could stop them
+	@$(SERVICES) stop
+
+migrate: setup ## bring the tables to this checkout
+	@$(SERVICES) migrate
+
+doctor: setup ## what is wrong, and the command that helps
+	@$(SERVICES) doctor
+
+reset: setup ## stop the servers and delete .data
+	@$(SERVICES) reset
+
+# -- testing ---------------------------------------------------------------------------------------------------------------------
+
+test: setup-dev ## every test, beside servers of their own
+	$(BESIDE) -n $(WORKERS) -m "not bench" $(TESTS) $(PYTEST)
+
+fast: setup-dev ## the tests that take seconds
+	$(BESIDE) -n $(WORKERS) -m "not bench and not real and not slow" $(TESTS) $(PYTEST)
+
+real: setup-dev ## the tests that drive real processes and a real browser
+	$(BESIDE) -n 0 -m real $(TESTS) $(PYTEST)
+
+bench: setup-dev ## the measurements
+	$(BESIDE) -n 0 -m bench --timeout 1800 -s $(TESTS) $(PYTEST)
+
+golden: setup-dev ## rewrite the golden files; then review them line by line
+	GOLDEN=write $(BESIDE) -n 0 -p no:randomly tests/golden $(PYTEST)
+	@git --no-pager diff --stat -- tests
+
+check: setup-dev ## lint, format, layers, types, Django's own checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(SERVICES) exec -- $(BIN)/mypy $(SOURCES)
+	$(SERVICES) exec -- $(BIN)/python manage.py check
+	$(SERVICES) exec -- $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: setup-dev ## let ruff lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup-dev ## resolve pyproject.toml into the two requirements files
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --quiet -o requirements.txt
+	$(BIN)/python -m uv pip compile pyproject.toml --group dev -c requirements.txt --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --quiet -o requirements-dev.txt
