@@ -111,9 +111,9 @@ def replay_fault(
 
 def verdict_fault(*, refuse: bool, answer: Answer) -> str | None:
     """P3 of one call."""
-    if answer.refused_by_schema == refuse:
+    if answer.refused_by_schema == refuse and answer.status != "broken":
         return None
-    return f"should {'be refused' if refuse else 'pass the schema'}, was {answer.status} {answer.code}"
+    return f"should {'be refused' if refuse else 'pass the schema'}, was {answer.status} {answer.code} {answer.text[:200]}"
 
 
 def same_fault(original: Answer, variant: Answer) -> str | None:

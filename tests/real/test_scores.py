@@ -81,6 +81,7 @@ def test_only_a_schema_refusal_counts_as_one() -> None:
     assert scores.verdict_fault(refuse=False, answer=by_policy) is None
     assert scores.verdict_fault(refuse=True, answer=by_policy)
     assert scores.verdict_fault(refuse=False, answer=by_schema)
+    assert scores.verdict_fault(refuse=False, answer=scores.Answer(status="broken"))
 
 
 def test_another_spelling_needs_the_same_fingerprint() -> None:
