@@ -78,7 +78,6 @@ class Account:
         return (os.geteuid(), os.getegid()) if self.uid is None or self.gid is None else (self.uid, self.gid)
 
 
-@functools.cache
 def account_for(data: Path, *programs: Path) -> Account:
     """The account that can run `programs` on files below `data`. Raises CannotStart when root finds none."""
     if os.geteuid() != 0:
@@ -90,12 +89,17 @@ def account_for(data: Path, *programs: Path) -> Account:
             continue
         if _can_reach(user.pw_uid, data.resolve().parent, *programs):
             return Account(uid=user.pw_uid, gid=user.pw_gid)
-    if shutil.which(NAMESPACE[0]) and subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0:
+    if _namespaces_work():
         return Account(prefix=NAMESPACE)
     raise CannotStart(
         f"PostgreSQL does not run as root, and no ordinary user can reach {data}",
         "DATABASE_URL=postgresql://postgres@localhost/remit make run",
     )
+
+
+@functools.cache
+def _namespaces_work() -> bool:
+    return bool(shutil.which(NAMESPACE[0])) and subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
 
 
 def _can_reach(uid: int, *paths: Path) -> bool:

@@ -53,6 +53,7 @@ class Cluster:
         self.log = data / "logs" / "postgres.log"
         self.binaries = find_binaries()
         self.account: Account = account_for(data, self.binaries)
+        self._log_began = 0
 
     @property
     def pid(self) -> int | None:
@@ -80,6 +81,7 @@ class Cluster:
         self.account.folder(self.home)
         if self.is_running:
             return False
+        self._log_began = self.log.stat().st_size if self.log.exists() else 0
         if not self.files.exists():
             self._initialise()
         self._check_version()
@@ -181,9 +183,11 @@ class Cluster:
             return []
 
     def _failure(self, what: str) -> CannotStart:
-        lines = self.log.read_text(errors="replace").splitlines()[-200:]
-        telling = [line for line in lines if re.search(r"FATAL|PANIC|error:|could not|No space", line)]
-        reason = telling[-1].split("FATAL:")[-1].strip() if telling else "it gave no reason"
+        """The server's own reason, from what it wrote since this start began."""
+        lines = self.log.read_bytes()[self._log_began :].decode(errors="replace").splitlines()
+        grave = [line for line in lines if re.search(r"FATAL:|PANIC:|No space left", line)]
+        telling = grave or [line for line in lines if re.search(r"error:|could not", line)]
+        reason = re.split(r"FATAL:|PANIC:|initdb: error:", telling[-1])[-1].strip() if telling else "it gave no reason"
         remedy = f"df -h {self.data}" if "No space" in reason else f"tail -n 40 {self.log}"
         return CannotStart(f"{what}: {reason}", remedy)
 

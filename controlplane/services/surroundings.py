@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+import psycopg
+
 from controlplane.services import keyring, roles
 from controlplane.services.postgres import Cluster
 from controlplane.services.trouble import CannotStart
@@ -62,8 +64,8 @@ def wipe(root: Path) -> None:
                 fcntl.flock(held.enter_context(path.open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CannotStart(f"{data} is in use, by `make run` or by a test run", "make stop reset") from None
-        for place in [*data.glob("*/postgres"), data / "postgres"]:
-            _stop(place.parent)
+        for place in [*data.glob("*/postgres/cluster"), data / "postgres" / "cluster"]:
+            _stop(place.parents[1])
         shutil.rmtree(data, ignore_errors=True)
 
 
@@ -163,7 +165,11 @@ def _logins(data: Path) -> roles.Logins:
             f"DATABASE_URL logs in as {urlsplit(given).username or 'nobody'}, who is no superuser, and DATABASE_OWNER_URL is not set",
             "export DATABASE_OWNER_URL=postgresql://remit_owner:...@host/remit   # the roles: deploy/sql/roles.sql",
         )
-    return roles.provision(given or Cluster(data).url, ROLES_SQL, lambda role: keyring.password(data, role))
+    try:
+        return roles.provision(given or Cluster(data).url, ROLES_SQL, lambda role: keyring.password(data, role))
+    except psycopg.Error as error:
+        remedy = "make stop run" if not given else "psql -v ON_ERROR_STOP=1 -1 -d remit -f deploy/sql/roles.sql"
+        raise CannotStart(f"the roles cannot be made: {str(error).strip().splitlines()[0]}", remedy) from None
 
 
 def _redis_url(data: Path) -> str:

@@ -41,14 +41,21 @@ ALTER ROLE remit_app LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION NO
 ALTER ROLE remit_dispatch NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION NOCREATEDB;
 
 -- Membership lets a migration hand a function over: ALTER FUNCTION ... OWNER TO remit_dispatch. PostgreSQL 15 to 18 all ask
--- for two things: the giver may SET ROLE to the new owner (this line), and the new owner has CREATE on the schema at that
+-- for two things: the giver may SET ROLE to the new owner (this grant), and the new owner has CREATE on the schema at that
 -- moment. CREATE is not needed before or after, so it is not granted here; the migration borrows it, in one transaction, as
 -- owner of the database (which works in a test database too):
 --   GRANT CREATE ON SCHEMA public TO remit_dispatch;
 --   ALTER FUNCTION claim_work(...) OWNER TO remit_dispatch;
 --   REVOKE CREATE ON SCHEMA public FROM remit_dispatch;
--- Replacing the function later needs neither: remit_owner inherits from remit_dispatch and so counts as its owner.
-GRANT remit_dispatch TO remit_owner;
+-- remit_owner inherits from remit_dispatch, so it counts as the function's owner and replaces it later without borrowing. The
+-- price: a policy TO remit_dispatch opens its table to remit_owner as well, who could switch the policy off anyway.
+DO $membership$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = 'remit_dispatch'::regrole AND member = 'remit_owner'::regrole) THEN
+    GRANT remit_dispatch TO remit_owner;
+  END IF;
+END
+$membership$;
 
 DO $apart$
 BEGIN
