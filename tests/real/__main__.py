@@ -19,7 +19,7 @@ from tests.real import checks, doors, driver, product, recordings, registration,
 
 CAST = {"olga": "owner", "ann": "approver", "ben": "approver"}
 SHOWN_FAULTS = 5
-LOGS = Path(".data/real/logs")
+LOGS = Path(os.environ.get("REMIT_DATA_DIR", ".data/real")) / "harness"
 
 
 def say(text: str) -> None:

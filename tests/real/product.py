@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from controlplane.services import programs
 from tests.real import tape
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,23 +26,20 @@ class ProductFailed(Exception):
 class Product:
     """Needs DATABASE_URL, DATABASE_OWNER_URL and REDIS_URL, as `controlplane.services exec` sets them."""
 
-    def __init__(self, *, logs: Path, workers: int = 1, concurrency: int = 4) -> None:
+    def __init__(self, *, logs: Path, workers: int = 1) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self.logs = logs
         self.port = tape.free_port()
-        self._workers, self._concurrency = workers, concurrency
+        self._workers = workers
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = {**os.environ, "REMIT_PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1"}
-        self.environment.setdefault("REMIT_SECRET_KEY", "a key for one run of the harness, worth nothing anywhere else")
+        self.environment = programs.app_variables(os.environ, self.url) | {"REMIT_PUBLIC_URL": self.url}
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def manage(self, *arguments: str, owner: bool = False) -> str:
-        environment = dict(self.environment)
-        if owner:
-            environment["DATABASE_URL"] = environment["DATABASE_OWNER_URL"]
+        environment = programs.owner_variables(self.environment, self.url) if owner else self.environment
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -56,17 +54,15 @@ class Product:
         return answer
 
     def start(self) -> None:
-        binaries = Path(sys.executable).parent
-        granian = [str(binaries / "granian"), "--interface", "asgi", "--host", "127.0.0.1", "--port", str(self.port)]
-        self._run("web", [*granian, "--log-level", "warning", "controlplane.asgi:application"])
-        celery = [str(binaries / "celery"), "-A", "controlplane.celery", "worker", "--loglevel", "WARNING"]
+        """The very programs of `make run`."""
+        checkout = programs.of_this_checkout()
+        self._run("web", checkout.web("127.0.0.1", self.port).command)
         for number in range(self._workers):
-            pool = ["--pool", "threads", "--concurrency", str(self._concurrency)]
-            self._run(f"worker{number}", [*celery, *pool, "-n", f"worker{number}@%h"])
-        self._run("sweep", [sys.executable, "manage.py", "sweep"])
+            self._run(f"worker{number}", (*checkout.worker.command, "-n", f"worker{number}@%h"))
+        self._run("sweep", checkout.sweep.command)
         self._wait_for_web()
 
-    def _run(self, name: str, command: list[str]) -> None:
+    def _run(self, name: str, command: Sequence[str]) -> None:
         with (self.logs / f"{name}.log").open("wb") as log:
             self._processes[name] = subprocess.Popen(
                 command,
