@@ -197,8 +197,11 @@ def test_a_forbid_that_errors_is_a_denial() -> None:
 
 
 def test_an_error_that_an_approval_would_silence_is_still_a_denial() -> None:
-    rules = permit_and(OVERFLOW.replace("when {", "when { context.approvals < 1 &&"))
-    assert rules.decide(ask(arguments={"order_id": "#W1", "amount": 1, "count": 2})).tier == "REFUSED"
+    permit = '@id("all") permit (principal, action, resource) when { context.approvals < 9 };'
+    rules = cedar.compile(permit + OVERFLOW.replace("when {", "when { context.approvals < 1 &&"), WORDS)
+    decision = rules.decide(ask(arguments={"order_id": "#W1", "amount": 1, "count": 2}))
+    assert (decision.tier, decision.policies) == ("REFUSED", ("grows",))
+    assert decision.errors
 
 
 def test_errors_never_quote_an_arguments_value() -> None:
@@ -239,7 +242,7 @@ def test_a_fact_of_the_wrong_type_denies_instead_of_raising() -> None:
         ask(calls=2**70),
         ask(subject=frozenset({"\ud800"})),
         ask(hour="noon"),
-        dataclasses.replace(ask(), agent=dataclasses.replace(AGENT, owner=None)),  # type: ignore[arg-type]
+        dataclasses.replace(ask(), agent=dataclasses.replace(AGENT, owner=5)),  # type: ignore[arg-type]
     ):
         decision = rules.decide(question)
         assert (decision.effect, decision.tier) == ("DENY", "REFUSED")
