@@ -1,4 +1,4 @@
-"""What we are measured against, on the same PostgreSQL: a minimal governed transaction by pgbench, and the smallest Django app round one."""
+"""What we are measured against, on the same PostgreSQL: one governed transaction by pgbench, and the smallest Django app round it."""
 
 import os
 import re

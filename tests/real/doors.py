@@ -89,7 +89,7 @@ class Doors:
         until = time.monotonic() + GIVE_UP_AFTER_S
         while True:
             answer = answer_of(self.ask("GET", f"/api/v1/calls/{call}?wait={WAIT_S}", token))
-            if answer.status not in {HELD, "pending", "applying"} or time.monotonic() > until:
+            if answer.status not in {HELD, "running"} or time.monotonic() > until:
                 return answer
 
 

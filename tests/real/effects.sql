@@ -22,4 +22,4 @@ WHERE e.required > 0 AND (coalesce(a.people, 0) < e.required OR a.denials > 0 OR
 UNION ALL
 SELECT c.id, 'a write ended without an intent'
 FROM agents_call c
-WHERE c.is_write AND c.state IN ('SENDING', 'APPLIED', 'FAILED', 'IN_DOUBT') AND NOT EXISTS (SELECT FROM agents_effect e WHERE e.call_id = c.id)
+WHERE c.is_write AND c.state IN ('SENDING', 'APPLIED', 'IN_DOUBT') AND NOT EXISTS (SELECT FROM agents_effect e WHERE e.call_id = c.id)
