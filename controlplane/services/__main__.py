@@ -10,6 +10,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+FOLDER_TROUBLES = {
+    errno.ENOSPC: "df -h {place}",
+    errno.EDQUOT: "df -h {place}",
+    errno.EROFS: "df -h {place}",
+    errno.EACCES: "ls -ld {place}",
+    errno.EPERM: "ls -ld {place}",
+}
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m controlplane.services", description="The servers around Remit.")
@@ -41,9 +49,10 @@ def main() -> int:
     except CannotStart as trouble:
         report.trouble(trouble)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FOLDER_TROUBLES:
             raise
-        report.trouble(CannotStart(f"the disk is full: {error.filename or ROOT}", f"df -h {ROOT}"))
+        place = error.filename or ROOT
+        report.trouble(CannotStart(f"{place} cannot be written: {error.strerror}", FOLDER_TROUBLES[error.errno].format(place=place)))
     return 1
 
 

@@ -22,6 +22,9 @@ PATIENCE_S = 5.0
 """How long a child may take to end by itself after SIGTERM."""
 
 LONGEST_PAUSE_S = 30.0
+SETTLING_S = 5.0
+"""How long a child that has crashed must run before it is believed again."""
+
 STEADY_S = 60.0
 """After this long without a crash the next one counts as the first again."""
 
@@ -61,6 +64,12 @@ class Child:
     def code(self) -> int | None:
         """The exit code, None while the process runs or before it was started."""
         return self._process.poll() if self._process else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it runs and gives no cause to think that it will fall over."""
+        has_run_s = time.monotonic() - self._started_at
+        return self._process is not None and self._process.poll() is None and (self.crashes == 0 or has_run_s > SETTLING_S)
 
     def start(self) -> None:
         """Starts the process. Its output goes to its log, the previous log is kept once it has grown large."""

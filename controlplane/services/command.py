@@ -33,6 +33,7 @@ def _run(chosen: argparse.Namespace, root: Path) -> int:
 
 
 def _execute(chosen: argparse.Namespace, root: Path) -> int:
+    _unwind_on_signals()
     with ExitStack() as leaving:
         data = leaving.enter_context(surroundings.fresh_data(root, chosen.fresh)) if chosen.fresh else None
         variables = leaving.enter_context(surroundings.session(root, data))
@@ -40,6 +41,7 @@ def _execute(chosen: argparse.Namespace, root: Path) -> int:
 
 
 def _migrate(_chosen: argparse.Namespace, root: Path) -> int:
+    _unwind_on_signals()
     with surroundings.session(root) as services:
         code = _beside(list(programs.of_this_checkout().migrate.command), programs.owner_variables(services, "http://127.0.0.1:8000"))
         if code == 0:
@@ -61,20 +63,38 @@ def _doctor(_chosen: argparse.Namespace, root: Path) -> int:
     return doctor.examine(root)
 
 
+def _unwind_on_signals() -> None:
+    """Until the command runs, a signal ends the start as an exception would: what was started is stopped."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, leave)
+
+
 def _beside(command: list[str], environment: dict[str, str]) -> int:
     """Runs the command in our own process group, so that Ctrl-C reaches it too, and waits for its end.
 
     A command that dies by a signal gives 128 plus its number, as a shell does.
     """
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
         child = subprocess.Popen(command, env=environment)
     except FileNotFoundError:
         raise CannotStart(f"{command[0]} does not exist", "make setup") from None
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
+    for number in early:
         child.send_signal(number)
-
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     code = child.wait()
     return code if code >= 0 else 128 - code

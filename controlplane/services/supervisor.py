@@ -87,28 +87,40 @@ class House:
     def _await_ready(self, seed: Child) -> None:
         since, deadline = time.monotonic(), time.monotonic() + READY_WITHIN_S
         try:
-            while (why := readiness.problem(self.host, self.port)) or (seed.pid and not children.complete(seed)):
-                self._look()
-                for child in self.children:
-                    if child.crashes >= TOO_MANY_CRASHES:
-                        raise CannotStart(f"{child.task.name} does not stay up: {child.last_words()}", f"tail -n 40 {child.log}")
+            while why := self._unready(seed):
                 if time.monotonic() > deadline:
-                    raise CannotStart(f"not ready after {READY_WITHIN_S:.0f} s: {why or 'the demo data is not complete'}", "make doctor")
-                time.sleep(TICK_S)
+                    raise CannotStart(f"not ready after {READY_WITHIN_S:.0f} s: {why}", "make doctor")
+                self._look_at_start()
         finally:
             seed.end()
         self.report.step("Web, worker and sweep", time.monotonic() - since)
+
+    def _unready(self, seed: Child) -> str:
+        """What is still missing, empty when nothing is."""
+        if restless := [child.task.name for child in self.children if not child.is_settled]:
+            return f"{restless[0]} is not up"
+        if seed.pid and not children.complete(seed):
+            return "the demo data is not complete"
+        return readiness.problem(self.host, self.port)
 
     def _await_demo(self) -> readiness.Demo | None:
         """The demo's first request, or None when it keeps us waiting too long: the screen then goes without."""
         deadline = time.monotonic() + SHOWS_WITHIN_S
         while time.monotonic() < deadline:
-            if shown := readiness.demo(self.programs.waiting, self.root, self.variables):
+            shown = readiness.demo(self.programs.waiting, self.root, self.variables)
+            self._look_at_start()
+            if shown and all(child.is_settled for child in self.children):
                 return shown
-            self._look()
-            time.sleep(TICK_S)
         self.report.note("The demo has no request waiting. Why: make doctor")
         return None
+
+    def _look_at_start(self) -> None:
+        """What crashes again and again now will not get better by itself. Raises CannotStart."""
+        self._look()
+        for child in self.children:
+            if child.crashes >= TOO_MANY_CRASHES:
+                raise CannotStart(f"{child.task.name} does not stay up: {child.last_words()}", f"tail -n 40 {child.log}")
+        time.sleep(TICK_S)
 
     def _timed(self, what: str, work: Callable[[], None]) -> None:
         since = time.monotonic()

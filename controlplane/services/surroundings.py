@@ -195,13 +195,10 @@ def _locked(data: Path) -> Iterator[None]:
 
 
 def prepare(data: Path) -> None:
-    """Makes the data directory, closed to others. Raises CannotStart when it is somebody else's."""
-    try:
-        _make_private(data)
-        _make_private(data / "logs")
-        (data / "lock").touch(mode=0o600)
-    except PermissionError:
-        raise CannotStart(f"{data} belongs to another user", f"sudo chown -R $(id -u):$(id -g) {data}") from None
+    """Makes the data directory, closed to others."""
+    _make_private(data)
+    _make_private(data / "logs")
+    (data / "lock").touch(mode=0o600)
 
 
 def _make_private(folder: Path) -> None:
