@@ -12,7 +12,7 @@ TEST_DATA ?= .data/test
 BIN := .venv/bin
 SERVICES := $(BIN)/python -m controlplane.services
 BESIDE := $(SERVICES) exec --fresh $(TEST_DATA) -- $(BIN)/python -m pytest
-SOURCES := controlplane agents approvals audit budgets tests manage.py
+SOURCES := controlplane agents approvals audit budgets bench tests manage.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run stop test fast real bench golden check migrate doctor reset format lock
@@ -82,11 +82,11 @@ test: setup-dev ## every test, beside servers of their own
 fast: setup-dev ## the tests that take seconds
 	$(BESIDE) -n $(WORKERS) -m "not bench and not real and not slow" $(TESTS) $(PYTEST)
 
-real: setup-dev ## the tests that drive real processes and a real browser
-	$(BESIDE) -n 0 -m real $(TESTS) $(PYTEST)
+real: setup-dev ## the recorded runs, through the public doors, with a score a line
+	$(SERVICES) exec --fresh .data/real -- $(BIN)/python -m tests.real
 
-bench: setup-dev ## the measurements
-	$(BESIDE) -n 0 -m bench --timeout 1800 -s $(TESTS) $(PYTEST)
+bench: setup-dev ## what a governed call costs, beside its peers
+	$(SERVICES) exec --fresh .data/bench -- $(BIN)/python -m bench
 
 golden: setup-dev ## rewrite the golden files; then review them line by line
 	GOLDEN=write $(BESIDE) -n 0 -p no:randomly tests/golden $(PYTEST)
