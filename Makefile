@@ -12,6 +12,8 @@ TEST_DATA ?= .data/test
 BIN := .venv/bin
 SERVICES := $(BIN)/python -m controlplane.services
 BESIDE := $(SERVICES) exec --fresh $(TEST_DATA) -- $(BIN)/python -m pytest
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
 SOURCES := controlplane agents approvals audit budgets bench tests manage.py
 
 .DEFAULT_GOAL := help
@@ -25,7 +27,7 @@ help: ## what can be made
 # A virtual environment knows the path it was made at; a checkout that was moved gets a new one.
 define make_venv
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo not there)"; \
+	echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there)"; \
 	echo "  make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 @$(BIN)/python -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)' 2>/dev/null || { \
 	$(PYTHON) -m venv --clear .venv >.venv.log 2>&1 && rm -f .venv.log || { \
@@ -34,13 +36,13 @@ define make_venv
 	echo "$$cause"; echo "  sudo apt-get install -y python3-venv"; rm -rf .venv .venv.log; exit 1; }; }
 endef
 
-# Hashes make a package that differs from the locked one fail; --quiet leaves only what went wrong.
+# uv installs in seconds what takes pip a minute, so pip brings uv first. Where uv cannot (it does not read pip's own
+# configuration), pip does it all. A package that differs from its locked hash is refused either way.
 define install
 @echo "Installing the packages of $(1)"
-@if $(BIN)/python -m uv --version >/dev/null 2>&1; then $(BIN)/python -m uv pip install --quiet --require-hashes --python $(BIN)/python -r $(1); \
-elif command -v uv >/dev/null 2>&1; then uv pip install --quiet --require-hashes --python $(BIN)/python -r $(1); \
-else $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); fi \
-	|| { echo "the packages of $(1) could not be installed"; echo "  $(BIN)/python -m pip install --require-hashes -r $(1)"; exit 1; }
+@$(BIN)/uv --version >/dev/null 2>&1 || $(PIP) -r requirements-installer.txt >/dev/null 2>&1 || true
+@$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r $(1) 2>/dev/null || $(PIP) -r $(1) || { \
+	echo "the packages of $(1) could not be installed"; echo "  $(BIN)/python -m pip install --require-hashes -r $(1)"; exit 1; }
 endef
 
 .venv/runtime.stamp: requirements.txt
@@ -104,9 +106,7 @@ format: setup-dev ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: setup-dev ## resolve pyproject.toml into the two requirements files
-	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
-	$(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --quiet -o requirements.txt
-	$(BIN)/python -m uv pip compile pyproject.toml --group dev -c requirements.txt --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --quiet -o requirements-dev.txt
+lock: setup-dev ## resolve pyproject.toml into the requirements files
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) requirements-installer.in -o requirements-installer.txt
