@@ -1,0 +1,172 @@
+"""Agents and what they are for: the goal contract, and versions that pin prompt, tools, policies and models together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import IntegrityError
+from django.db.models import F, Max, QuerySet
+
+from agents import organisations, tools
+from agents.models import Agent, AgentVersion, Member, Pin, PolicySet, Workspace
+from agents.organisations import Principal
+from audit import canonical, ids, log, tenancy
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What an agent is for, what it must never do, and what it hands over at the end."""
+
+    purpose: str
+    never: Sequence[str]
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinning:
+    """What a version fixes. `tools` are names; each is pinned to its version that is active now."""
+
+    prompt: str
+    tools: Sequence[str]
+    models: Sequence[str] = field(default_factory=tuple)
+
+
+def register(
+    *,
+    by: Principal,
+    workspace: Workspace,
+    slug: str,
+    name: str,
+    owner: Member,
+    category: str = Agent.Category.BOUNDED,
+    stage: str = Agent.Stage.READ_ONLY,
+) -> Agent:
+    """A new agent. It can do nothing until a version is published, and only read until its stage is raised."""
+    with tenancy.within(by.organisation):
+        organisations.require(by, "agents_manage", workspace.id)
+        _one_of("category", category, Agent.Category.values)
+        _one_of("stage", stage, Agent.Stage.values)
+        try:
+            agent = Agent.objects.create(
+                id=ids.new("AG"), workspace=workspace, slug=slug, name=name, owner=owner, category=category, stage=stage
+            )
+        except IntegrityError as error:
+            raise organisations.Conflict(
+                f"There is an agent {slug} already.", rule="agent_slug", current=slug, next_step="Choose another slug."
+            ) from error
+        log.append(
+            "agent.registered",
+            by=by,
+            subject=agent.id,
+            workspace=workspace.id,
+            detail={"slug": slug, "owner": owner.id, "category": category, "stage": stage},
+        )
+    return agent
+
+
+def change(*, by: Principal, agent: Agent, changes: Mapping[str, Any]) -> None:
+    """Change an agent's stage, state or draft mode. What waits is checked against the new ones before it is sent."""
+    allowed = {"stage": Agent.Stage.values, "state": Agent.State.values, "draft_only": [True, False]}
+    with tenancy.within(by.organisation):
+        organisations.require(by, "agents_manage", agent.workspace_id)
+        for name, value in changes.items():
+            _one_of(name, value, allowed.get(name, []))
+        Agent.objects.filter(id=agent.id).update(**changes)
+        log.append(
+            "agent.changed", by=by, subject=agent.id, workspace=agent.workspace_id, detail={name: value for name, value in changes.items()}
+        )
+
+
+def publish(*, by: Principal, agent: Agent, goal: Goal, pinning: Pinning) -> AgentVersion:
+    """A new version of an agent, immutable. Raises Conflict when the contract says nothing, or tools.UnknownTool-like NotFound for a tool that is not active."""
+    if not goal.purpose.strip() or not [line for line in goal.never if line.strip()]:
+        raise organisations.Conflict(
+            "A goal contract says what the agent is for and at least one thing it must never do.",
+            rule="goal contract",
+            current=f"{len(goal.never)} nevers",
+            limit="1 or more",
+            next_step="Give `purpose` and `never`.",
+        )
+    with tenancy.within(by.organisation):
+        organisations.require(by, "agents_manage", agent.workspace_id)
+        rows = {row.tool.name: row for row in tools.active(agent.workspace_id)}
+        missing = sorted(set(pinning.tools) - set(rows))
+        if missing:
+            raise organisations.NotFound(
+                f"Not registered and confirmed: {', '.join(missing)}.",
+                rule="pin",
+                current=missing,
+                limit=sorted(rows),
+                next_step="Confirm these tools first.",
+            )
+        policy_set = PolicySet.objects.filter(workspace_id=agent.workspace_id, state=PolicySet.State.ACTIVE).first()
+        number = (AgentVersion.objects.filter(agent=agent).aggregate(n=Max("number"))["n"] or 0) + 1
+        fixed = {
+            "purpose": goal.purpose,
+            "never": list(goal.never),
+            "output": goal.output,
+            "prompt": pinning.prompt,
+            "models": list(pinning.models),
+            "tools": {name: rows[name].id for name in pinning.tools},
+            "policy_set": policy_set.id if policy_set else "",
+        }
+        version = AgentVersion.objects.create(
+            id=ids.new("AV"),
+            agent=agent,
+            number=number,
+            purpose=goal.purpose,
+            never=list(goal.never),
+            output=goal.output,
+            prompt=pinning.prompt,
+            model_names=list(pinning.models),
+            policy_set=policy_set,
+            digest=canonical.digest(fixed, domain="remit agent version v1"),
+        )
+        Pin.objects.bulk_create(
+            [
+                Pin(organisation_id=by.organisation, id=ids.new("PIN"), agent_version=version, tool_version=rows[name], name=name)
+                for name in dict.fromkeys(pinning.tools)
+            ]
+        )
+        Agent.objects.filter(id=agent.id).update(version=version)
+        agent.version = version
+        Workspace.objects.filter(id=agent.workspace_id).update(registry=F("registry") + 1)  # its models are words of the policies
+        log.append(
+            "agent.version_published",
+            by=by,
+            subject=agent.id,
+            workspace=agent.workspace_id,
+            detail={"version": version.id, "number": number, "digest": version.digest, "tools": sorted(pinning.tools)},
+        )
+    return version
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        raise organisations.Conflict(
+            f"{name} cannot be {value!r}.",
+            rule=name,
+            current=value,
+            limit=", ".join(str(item) for item in allowed) or "not changeable",
+            next_step="Choose one of the values listed.",
+        )
+
+
+def get(slug: str, *, workspace: Workspace) -> Agent:
+    """An agent by slug or id. Raises NotFound. Call inside `tenancy.within`."""
+    agent = (
+        Agent.objects.filter(workspace=workspace)
+        .filter(**({"id": slug} if slug.startswith("AG-") else {"slug": slug}))
+        .select_related("version", "owner")
+        .first()
+    )
+    if agent is None:
+        raise organisations.NotFound(
+            f"There is no agent {slug} in this workspace.", rule="agent", current=slug, next_step="List the agents."
+        )
+    return agent
+
+
+def in_workspace(workspace: str) -> QuerySet[Agent]:
+    """The agents of a workspace by name. Call inside `tenancy.within`."""
+    return Agent.objects.filter(workspace_id=workspace).select_related("version", "owner").order_by("slug")

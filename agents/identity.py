@@ -1,0 +1,256 @@
+"""Keys and capabilities: who is knocking, and what one run may touch. A credential says who somebody is; nothing in a body or header does."""
+
+import datetime
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from agents import organisations
+from agents.models import Agent, Capability, Key, Member
+from agents.organisations import Principal
+from audit import ids, log, outcomes, tenancy
+
+# remit_<organisation>_<key>_<secret>: the organisation is found without looking across tenants, the key without looking at secrets.
+_TOKEN = re.compile(r"remit_([0-9A-Z]{10})_([0-9A-Z]{10})_([A-Za-z0-9_-]{43})")
+_MISS = "0" * 64  # compared against when there is no key, so that a miss takes as long as a hit
+
+
+class Unauthenticated(outcomes.Refused):
+    code = "unauthenticated"
+
+
+class OutOfScope(outcomes.Refused):
+    code = "out_of_scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A new key; `token` is its clear text and exists only here."""
+
+    key: Key
+    token: str
+
+
+def authenticate(token: str) -> Principal:
+    """The principal behind a bearer token. Reads the key on every call: a revoked one is refused at once. Raises Unauthenticated.
+
+    A known key that is refused leaves an entry; an unknown one has nobody to write it for.
+    """
+    parts = _TOKEN.fullmatch(token)
+    organisation, key_id = (f"ORG-{parts[1]}", f"KEY-{parts[2]}") if parts else ("ORG-", "KEY-")
+    with connection.cursor() as cursor:
+        cursor.execute("select identity_knock(%s, %s)", [organisation, key_id])
+        raw = cursor.fetchone()[0]
+    row: dict[str, Any] = json.loads(raw) if isinstance(raw, str) else raw or {}
+    matches = hmac.compare_digest(str(row.get("digest", _MISS)), _digest(parts[3] if parts else ""))
+    if not row or not matches:
+        raise _unknown()
+    problem = _problem(row)
+    if problem:
+        with tenancy.within(organisation):
+            log.append(
+                "key.refused",
+                by=Principal(kind=_kind(row), id=_holder(row), organisation=organisation),
+                subject=key_id,
+                detail={"why": problem},
+            )
+        raise Unauthenticated(
+            f"This key is {problem}.", rule="key", current=problem, limit="active", who="whoever issued it", next_step="Ask for a new key."
+        )
+    return Principal(
+        kind=_kind(row),
+        id=_holder(row),
+        organisation=organisation,
+        key=key_id,
+        run=row["run"] or "",
+        workspace=row["workspace"] or "",
+        person=row["person"] or "",
+        user=row["user"] or 0,
+    )
+
+
+def _problem(row: Mapping[str, Any]) -> str:
+    if row["revoked"]:
+        return "revoked"
+    if row["expired"]:
+        return "expired"
+    if row["agent_state"] == Agent.State.RETIRED or not row["member_active"]:
+        return "of somebody who is gone"
+    return ""
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return "person" if row["kind"] == Key.Kind.PERSON else "agent"
+
+
+def _holder(row: Mapping[str, Any]) -> str:
+    return str(row["member"] or row["agent"])
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated(
+        "A valid bearer token is needed.",
+        rule="authentication",
+        current="none or unknown",
+        limit="an active key",
+        who="whoever manages agents",
+        next_step="Send `Authorization: Bearer remit_...`.",
+    )
+
+
+def _digest(secret: str) -> str:
+    return hmac.new(hashlib.sha256(b"remit keys\0" + settings.SECRET_KEY.encode()).digest(), secret.encode(), hashlib.sha256).hexdigest()
+
+
+def issue(
+    *,
+    by: Principal,
+    agent: Agent | None = None,
+    member: Member | None = None,
+    run: str = "",
+    label: str = "",
+    expires_in: datetime.timedelta | None = None,
+) -> Issued:
+    """A new key for an agent, for one run of it, or for a person. Only its digest is stored.
+
+    A person may issue a token only to themselves; keys of agents need agents_manage (checked by the caller that holds the agent).
+    """
+    if member is not None and by.kind == "person" and by.id != member.id:
+        raise organisations.Forbidden(
+            "A personal token is issued by the person it is for.", rule="key", who=member.name, next_step="Sign in as that person."
+        )
+    with tenancy.within(by.organisation):
+        secret = secrets.token_urlsafe(32)
+        kind = Key.Kind.PERSON if member else Key.Kind.RUN if run else Key.Kind.AGENT
+        key = Key.objects.create(
+            id=ids.new("KEY"),
+            kind=kind,
+            digest=_digest(secret),
+            agent=agent,
+            member=member,
+            run_id=run,
+            label=label,
+            expires_at=timezone.now() + expires_in if expires_in else None,
+        )
+        log.append(
+            "key.issued",
+            by=by,
+            subject=key.id,
+            run=run,
+            detail={"kind": str(kind), "holder": agent.id if agent else member.id if member else "", "label": label},
+        )
+    return Issued(key=key, token=f"remit_{by.organisation[4:]}_{key.id[4:]}_{secret}")
+
+
+def revoke(*, by: Principal, key: Key) -> None:
+    """End a key. Every request that starts after this commit is refused."""
+    with tenancy.within(by.organisation):
+        Key.objects.filter(id=key.id, revoked_at=None).update(revoked_at=Now())
+        log.append("key.revoked", by=by, subject=key.id, run=key.run_id, detail={"label": key.label})
+
+
+def grant(
+    *,
+    by: Principal,
+    agent: Agent,
+    subject: Sequence[str] = (),
+    tools: Sequence[str] | None = None,
+    bindings: Mapping[str, Sequence[Any]] | None = None,
+    expires_in: datetime.timedelta,
+) -> Capability:
+    """A capability for one run: it narrows what the agent may do to these customers, tools and argument values, for a time."""
+    with tenancy.within(by.organisation):
+        capability = Capability.objects.create(
+            id=ids.new("CAP"),
+            agent=agent,
+            subject=list(subject),
+            tools=list(tools) if tools is not None else None,
+            bindings={k: list(v) for k, v in (bindings or {}).items()},
+            expires_at=timezone.now() + expires_in,
+            issued_by=by.id,
+        )
+        log.append(
+            "capability.issued",
+            by=by,
+            subject=capability.id,
+            workspace=agent.workspace_id,
+            detail={
+                "agent": agent.id,
+                "subject": list(subject),
+                "tools": list(tools) if tools is not None else "every pinned tool",
+                "expires_at": capability.expires_at.isoformat(),
+            },
+        )
+    return capability
+
+
+def revoke_capability(*, by: Principal, capability: Capability) -> None:
+    """End a capability; the runs that carry it may call nothing more."""
+    with tenancy.within(by.organisation):
+        Capability.objects.filter(id=capability.id, revoked_at=None).update(revoked_at=Now())
+        log.append("capability.revoked", by=by, subject=capability.id)
+
+
+def check_scope(
+    *, agent: Mapping[str, Any], capability: Mapping[str, Any] | None, tool: str, is_write: bool, arguments: Mapping[str, Any]
+) -> None:
+    """grant ∩ capability ∩ stage. Raises OutOfScope. (The subject's ownership is a matter of policy, which sees the directory.)"""
+    owner = str(agent["owner_name"])
+    if agent["state"] != Agent.State.ACTIVE:
+        raise OutOfScope(
+            "This agent is paused or retired.",
+            rule="agent state",
+            current=agent["state"],
+            limit="ACTIVE",
+            who=owner,
+            next_step="Ask its owner to resume it.",
+        )
+    if is_write and agent["stage"] == Agent.Stage.READ_ONLY:
+        raise OutOfScope(
+            f"This agent is read-only, and {tool} writes.",
+            rule="stage",
+            current="READ_ONLY",
+            limit="DRAFT or further",
+            who=owner,
+            next_step="Use a tool that reads, or ask its owner to move the agent to a further stage.",
+        )
+    if capability is None:
+        return
+    if capability["over"]:
+        raise OutOfScope(
+            "The capability of this run has expired or was revoked.",
+            rule=f"capability {capability['id']}",
+            current="over",
+            limit=capability["expires_at"],
+            who="whoever started the run",
+            next_step="Ask for a new run.",
+        )
+    if capability["tools"] is not None and tool not in capability["tools"]:
+        raise OutOfScope(
+            f"This run may not use {tool}.",
+            rule=f"capability {capability['id']}",
+            current=tool,
+            limit=", ".join(capability["tools"]),
+            who="whoever started the run",
+            next_step="Use one of the tools it lists.",
+        )
+    for name, allowed in capability["bindings"].items():
+        if name in arguments and arguments[name] not in allowed:
+            raise OutOfScope(
+                f"This run may not use that value of {name}.",
+                rule=f"capability {capability['id']}",
+                current=name,
+                limit=f"{len(allowed)} allowed values",
+                who="whoever started the run",
+                next_step=f"Use a value of {name} that this run is about.",
+            )

@@ -1,0 +1,32 @@
+"""The tables of the agents app, one module a noun."""
+
+from agents.models.identity import Agent, AgentVersion, Capability, Key, Pin, Stop
+from agents.models.organisations import Member, Organisation, Seat, Workspace, WorkspacePermission
+from agents.models.policies import PolicySet
+from agents.models.runs import Call, Effect, Repeat, Run, Step, Work
+from agents.models.tools import Connector, Owned, Tool, ToolVersion
+
+__all__ = [
+    "Agent",
+    "AgentVersion",
+    "Call",
+    "Capability",
+    "Connector",
+    "Effect",
+    "Key",
+    "Member",
+    "Organisation",
+    "Owned",
+    "Pin",
+    "PolicySet",
+    "Repeat",
+    "Run",
+    "Seat",
+    "Step",
+    "Stop",
+    "Tool",
+    "ToolVersion",
+    "Work",
+    "Workspace",
+    "WorkspacePermission",
+]

@@ -1,0 +1,94 @@
+"""Organisation > Workspace, the people in them, and what each may do."""
+
+from django.conf import settings
+from django.db import models
+from guardian.models import UserObjectPermissionBase
+
+from audit import tenancy
+
+
+class Organisation(tenancy.Tenant):
+    """The tenant. Its own row is the only one it can see (`organisation_id` equals `id`)."""
+
+    slug = models.SlugField(max_length=63)
+    name = models.TextField()
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organisation_id", "slug"], name="organisation_slug"),
+            models.CheckConstraint(condition=models.Q(id=models.F("organisation_id")), name="organisation_is_its_own_tenant"),
+        ]
+
+
+class Workspace(tenancy.Tenant):
+    """A team or an environment: where agents, tools, caps and approvers live."""
+
+    slug = models.SlugField(max_length=63)
+    name = models.TextField()
+    environment = models.TextField(default="production")
+    registry = models.PositiveIntegerField(default=1)  # grows when a tool or a pinned model changes: compiled policies are kept by it
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "slug"], name="workspace_slug")]
+        permissions = [  # ui.md 3.3; guardian evaluates them on a workspace
+            ("runs_view", "See runs"),
+            ("runs_start", "Start runs for a subject"),
+            ("runs_stop", "Stop runs"),
+            ("approvals_view", "See requests"),
+            ("approvals_decide", "Approve or deny"),
+            ("approvals_decide_two", "Be one of two humans"),
+            ("agents_view", "See agents"),
+            ("agents_manage", "Register agents, versions and keys"),
+            ("agents_stop", "Stop agents, tools and workspaces"),
+            ("tools_view", "See tools"),
+            ("tools_manage", "Register connectors and confirm tools"),
+            ("policies_view", "See policies"),
+            ("policies_propose", "Propose policies"),
+            ("policies_activate", "Activate policies"),
+            ("budgets_view", "See budgets"),
+            ("budgets_set", "Set caps and prices"),
+            ("audit_view", "Read the audit log"),
+            ("audit_export", "Export the audit log"),
+            ("members_manage", "Manage members and roles"),
+        ]
+
+
+class Member(tenancy.Tenant):
+    """A user's place in one organisation. `person` is the human behind it: two accounts of one human share it (I-20)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="memberships")
+    person = models.TextField()
+    name = models.TextField()
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "user"], name="member_once")]
+
+
+class Seat(tenancy.Tenant):
+    """A role that a member holds in a workspace; `organisations.seat` writes the permissions that follow from it."""
+
+    member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False, related_name="seats")
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False, related_name="seats")
+    role = models.TextField()
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "member", "workspace", "role"], name="seat_once")]
+
+
+class WorkspacePermission(UserObjectPermissionBase):
+    """What a user may do in a workspace, as django-guardian reads it; under row-level security like everything else."""
+
+    organisation_id = models.TextField(db_default=tenancy.current_organisation(), editable=False)
+    content_object = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_constraint=False)
+    enabled = True
+
+    class Meta:
+        unique_together: list[tuple[str, ...]] = []
+        constraints = [
+            models.UniqueConstraint(fields=["organisation_id", "user", "permission", "content_object"], name="workspace_permission_once")
+        ]

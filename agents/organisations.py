@@ -1,0 +1,234 @@
+"""Tenancy: Organisation > Workspace, the people in them and their roles. Roles are sets of object permissions that django-guardian evaluates."""
+
+from dataclasses import dataclass
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
+from guardian.shortcuts import assign_perm, remove_perm
+
+from agents.models import Member, Organisation, Seat, Workspace
+from audit import ids, log, outcomes, tenancy
+
+_VIEW = {"runs_view", "agents_view", "tools_view"}
+# ui.md 3.3. No role both activates policies and is one of two humans; an owner decides nothing by default.
+ROLES: dict[str, frozenset[str]] = {
+    "owner": frozenset(
+        _VIEW
+        | {
+            "runs_start",
+            "runs_stop",
+            "approvals_view",
+            "agents_manage",
+            "agents_stop",
+            "tools_manage",
+            "policies_view",
+            "policies_propose",
+            "policies_activate",
+        }
+        | {"budgets_view", "budgets_set", "audit_view", "audit_export", "members_manage"}
+    ),
+    "admin": frozenset(
+        _VIEW
+        | {"runs_start", "runs_stop", "approvals_view", "agents_manage", "agents_stop", "tools_manage", "policies_view", "policies_propose"}
+        | {"budgets_view", "audit_view", "members_manage"}
+    ),
+    "security": frozenset(
+        _VIEW
+        | {
+            "runs_stop",
+            "approvals_view",
+            "agents_stop",
+            "policies_view",
+            "policies_propose",
+            "policies_activate",
+            "budgets_view",
+            "audit_view",
+            "audit_export",
+        }
+    ),
+    "approver": frozenset(_VIEW | {"approvals_view", "approvals_decide", "approvals_decide_two", "policies_view", "policies_propose"}),
+    "finance": frozenset({"runs_view", "agents_view", "budgets_view", "budgets_set", "audit_view"}),
+    "auditor": frozenset(_VIEW | {"approvals_view", "policies_view", "budgets_view", "audit_view", "audit_export"}),
+    "builder": frozenset(
+        _VIEW
+        | {
+            "runs_start",
+            "runs_stop",
+            "approvals_view",
+            "agents_manage",
+            "agents_stop",
+            "tools_manage",
+            "policies_view",
+            "policies_propose",
+            "budgets_view",
+            "audit_view",
+        }
+    ),
+    "viewer": frozenset({"runs_view", "agents_view", "tools_view"}),
+}
+
+
+class NotFound(outcomes.Refused):
+    """Absent and forbidden look the same."""
+
+    code = "not_found"
+
+
+class Forbidden(outcomes.Refused):
+    code = "forbidden"
+
+
+class Conflict(outcomes.Refused):
+    code = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is acting: an agent (by its key or a run's), a person, or the system itself. Identity comes from the credential only."""
+
+    kind: str  # agent, person, system
+    id: str  # the agent's, the member's, or the system's part
+    organisation: str
+    key: str = ""
+    run: str = ""
+    workspace: str = ""
+    person: str = ""
+    user: int = 0
+    name: str = ""
+
+
+def system(organisation: str, part: str = "system") -> Principal:
+    """Remit itself, for periodic work and management commands."""
+    return Principal(kind="system", id=part, organisation=organisation)
+
+
+def may(principal: Principal, permission: str, workspace: str) -> bool:
+    """Whether the principal holds the permission in the workspace. Call inside `tenancy.within`."""
+    if principal.kind == "system":
+        return True
+    if principal.kind != "person":
+        return False
+    user = get_user_model().objects.filter(pk=principal.user, is_active=True).first()
+    return user is not None and user.has_perm(f"agents.{permission}", Workspace(organisation_id=principal.organisation, id=workspace))
+
+
+def require(principal: Principal, permission: str, workspace: str) -> None:
+    """Raises Forbidden, naming the permission and who can grant it."""
+    if not may(principal, permission, workspace):
+        raise Forbidden(
+            f"This needs the permission {permission} in this workspace.",
+            rule=f"permission {permission}",
+            current="not granted",
+            limit=permission,
+            who="whoever holds members_manage",
+            next_step="Ask for a role that includes it: "
+            + ", ".join(sorted(role for role, held in ROLES.items() if permission in held))
+            + ".",
+        )
+
+
+def create(*, slug: str, name: str, by_part: str = "bootstrap") -> Organisation:
+    """A new organisation. Raises Conflict when this installation's organisation of that slug exists already."""
+    identifier = ids.new("ORG")
+    by = system(identifier, by_part)
+    with tenancy.within(identifier):
+        organisation = Organisation.objects.create(organisation_id=identifier, id=identifier, slug=slug, name=name)
+        log.append("organisation.created", by=by, subject=identifier, detail={"slug": slug, "name": name})
+    return organisation
+
+
+def create_workspace(*, by: Principal, slug: str, name: str, environment: str = "production") -> Workspace:
+    """A new workspace in the principal's organisation."""
+    with tenancy.within(by.organisation):
+        if Workspace.objects.filter(slug=slug).exists():
+            raise Conflict(f"There is a workspace {slug} already.", rule="workspace_slug", current=slug, next_step="Choose another slug.")
+        workspace = Workspace.objects.create(id=ids.new("WS"), slug=slug, name=name, environment=environment)
+        log.append(
+            "workspace.created", by=by, subject=workspace.id, workspace=workspace.id, detail={"slug": slug, "environment": environment}
+        )
+    return workspace
+
+
+def workspace_of(by: Principal, slug: str = "") -> Workspace:
+    """The named workspace, or the only one. Raises NotFound. Call inside `tenancy.within`."""
+    found = list(Workspace.objects.filter(slug=slug)[:2] if slug else Workspace.objects.all()[:2])
+    if len(found) != 1:
+        raise NotFound(
+            "Say which workspace." if found and not slug else "There is no such workspace.",
+            rule="workspace",
+            current=slug,
+            next_step="Give its slug as `workspace`.",
+        )
+    return found[0]
+
+
+def add_member(*, by: Principal, user: AbstractBaseUser, name: str, person: str = "") -> Member:
+    """Make a user a member. `person` defaults to the user itself; give the same one to two accounts of one human."""
+    with tenancy.within(by.organisation):
+        try:
+            member = Member.objects.create(id=ids.new("MEM"), user=user, person=person or f"user-{user.pk}", name=name)
+        except IntegrityError as error:
+            raise Conflict(f"{name} is a member already.", rule="member_once", next_step="Give them a role instead.") from error
+        log.append("member.added", by=by, subject=member.id, detail={"name": name, "person": member.person})
+    return member
+
+
+def deactivate(*, by: Principal, member: Member) -> None:
+    """End a membership: their keys, votes in progress and permissions count no more."""
+    with tenancy.within(by.organisation):
+        Member.objects.filter(id=member.id).update(is_active=False)
+        log.append("member.deactivated", by=by, subject=member.id, detail={"name": member.name})
+
+
+def seat(*, by: Principal, member: Member, workspace: Workspace, role: str) -> Seat:
+    """Give a member a role in a workspace, and so its permissions. Raises Conflict for an unknown role; nobody raises their own."""
+    if role not in ROLES:
+        raise Conflict(f"There is no role {role}.", rule="roles", current=role, limit=", ".join(ROLES), next_step="Choose one of them.")
+    with tenancy.within(by.organisation):
+        if by.kind == "person" and by.id == member.id:
+            raise Forbidden(
+                "Nobody gives themselves a role.",
+                rule="separation of duties",
+                current=by.id,
+                who="another member manager",
+                next_step="Ask another person who manages members.",
+            )
+        held, _ = Seat.objects.get_or_create(member=member, workspace=workspace, role=role, defaults={"id": ids.new("SEA")})
+        _follow(member, workspace)
+        log.append("seat.granted", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})
+    return held
+
+
+def unseat(*, by: Principal, member: Member, workspace: Workspace, role: str) -> None:
+    """Take a role away; permissions that no other role of theirs gives go with it."""
+    with tenancy.within(by.organisation):
+        Seat.objects.filter(member=member, workspace=workspace, role=role).delete()
+        _follow(member, workspace)
+        log.append("seat.removed", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})
+
+
+def _follow(member: Member, workspace: Workspace) -> None:
+    """Make guardian's rows say exactly what the seats say."""
+    held = {
+        codename
+        for role in Seat.objects.filter(member=member, workspace=workspace).values_list("role", flat=True)
+        for codename in ROLES[role]
+    }
+    for codename in sorted(set().union(*ROLES.values())):
+        (assign_perm if codename in held else remove_perm)(f"agents.{codename}", member.user, workspace)
+
+
+def members(workspace: Workspace | None = None) -> QuerySet[Member]:
+    """Members in name order, with their seats. Call inside `tenancy.within`."""
+    found = Member.objects.filter(seats__workspace=workspace).distinct() if workspace else Member.objects.all()
+    return found.prefetch_related("seats").order_by("name", "id")
+
+
+def memberships(user: int) -> list[tuple[str, str]]:
+    """(organisation, member) of every active membership of a user: the one question asked before an organisation is chosen."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("select set_config('app.user', %s, true)", [str(user)])
+        cursor.execute("select organisation_id, id from agents_member where is_active and user_id = %s order by created_at", [user])
+        return [(str(row[0]), str(row[1])) for row in cursor.fetchall()]

@@ -1,0 +1,402 @@
+"""The tool registry: connectors, tools and their immutable versions, pins, and the directory of who owns which object."""
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, connection
+from django.db.models import F, QuerySet
+
+from agents import organisations, schemas, vocabulary
+from agents.models import Connector, Owned, Tool, ToolVersion, Workspace
+from agents.organisations import Principal
+from audit import canonical, ids, log, outcomes, tenancy, vault
+
+
+class UnknownTool(outcomes.Refused):
+    code = "unknown_tool"
+
+
+class InvalidArguments(outcomes.Refused):
+    code = "invalid_arguments"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """An immutable tool version as the gate needs it."""
+
+    version: str
+    tool: str
+    name: str
+    title: str
+    description: str
+    operation: str
+    detail: Mapping[str, Any]
+    input_schema: str
+    output_schema: str
+    is_write: bool
+    risk: str
+    is_reversible: bool
+    data_domain: str
+    connector: str
+    connector_slug: str
+    connector_class: str
+    preview: Mapping[str, Any] | None
+    subjects: Mapping[str, str]
+    redact: frozenset[str]
+    price_micros: int | None
+    digest: str
+    schema_digest: str
+
+
+def facts(row: ToolVersion) -> Facts:
+    """The version's facts. `row` carries its tool and connector."""
+    return Facts(
+        version=row.id,
+        tool=row.tool_id,
+        name=row.tool.name,
+        title=row.title,
+        description=row.description,
+        operation=row.operation,
+        detail=row.detail,
+        input_schema=row.input_schema,
+        output_schema=row.output_schema,
+        is_write=row.is_write,
+        risk=row.risk,
+        is_reversible=row.is_reversible,
+        data_domain=row.data_domain,
+        connector=row.tool.connector_id,
+        connector_slug=row.tool.connector.slug,
+        connector_class=row.connector_class,
+        preview=row.preview,
+        subjects=row.subjects,
+        redact=frozenset(row.redact),
+        price_micros=row.price_micros,
+        digest=row.digest,
+        schema_digest=canonical.digest(row.input_schema),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def version(organisation: str, identifier: str) -> Facts:
+    """A tool version by id. Versions never change, so they are kept; whether one is active is asked of the database each time."""
+    with tenancy.within(organisation, read_only=True):
+        return facts(ToolVersion.objects.select_related("tool__connector").get(id=identifier))
+
+
+def register_connector(
+    *,
+    by: Principal,
+    workspace: Workspace,
+    slug: str,
+    kind: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    document: str = "",
+    timeout_ms: int = 15_000,
+    allow_private: bool = False,
+) -> Connector:
+    """A new way to a system. Secrets are sealed and only ever appear in the headers sent there."""
+    if kind not in Connector.Kind.values:
+        raise organisations.Conflict(
+            f"There is no connector kind {kind}.",
+            rule="connector kind",
+            current=kind,
+            limit=", ".join(Connector.Kind.values),
+            next_step="Choose one of them.",
+        )
+    with tenancy.within(by.organisation):
+        organisations.require(by, "tools_manage", workspace.id)
+        identifier = ids.new("CON")
+        sealed = vault.seal(json.dumps(dict(secrets)).encode(), aad=f"{by.organisation}/{identifier}") if secrets else None
+        try:
+            connector = Connector.objects.create(
+                id=identifier,
+                workspace=workspace,
+                slug=slug,
+                kind=kind,
+                url=url,
+                headers=dict(headers or {}),
+                sealed_secrets=sealed,
+                document=document,
+                timeout_ms=timeout_ms,
+                allow_private=allow_private,
+            )
+        except IntegrityError as error:
+            raise organisations.Conflict(
+                f"There is a connector {slug} already.", rule="connector_slug", current=slug, next_step="Choose another slug."
+            ) from error
+        log.append(
+            "connector.registered",
+            by=by,
+            subject=connector.id,
+            workspace=workspace.id,
+            detail={"slug": slug, "kind": kind, "url": url, "headers": sorted(headers or {})},
+        )
+    return connector
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A tool as a connector offers it. Its hints are claims of the other side; a person classifies it."""
+
+    name: str
+    title: str
+    description: str
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any] | None
+    hints: Mapping[str, Any]
+    detail: Mapping[str, Any]
+
+
+def record_offers(*, by: Principal, connector: Connector, offers: Iterable[Offer]) -> list[ToolVersion]:
+    """Store what a connector offers as draft versions, off until confirmed. A confirmed tool whose definition changed is refused from now on (T46)."""
+    drafts = []
+    drifted = []
+    with tenancy.within(by.organisation):
+        organisations.require(by, "tools_manage", connector.workspace_id)
+        for offer in offers:
+            schemas.lint(offer.input_schema)
+            if offer.name in vocabulary.RESERVED:
+                raise organisations.Conflict(
+                    f"No tool may be called {offer.name}: it is a group of actions in policies.",
+                    rule="tool_name",
+                    current=offer.name,
+                    next_step="Have the upstream rename it.",
+                )
+            definition = {
+                "connector": connector.id,
+                "operation": offer.name,
+                "title": offer.title,
+                "description": offer.description,
+                "input": offer.input_schema,
+                "output": offer.output_schema,
+                "detail": offer.detail,
+            }
+            digest = canonical.digest(definition, domain="remit tool v1")
+            tool, _ = Tool.objects.get_or_create(
+                workspace_id=connector.workspace_id,
+                name=offer.name.replace(".", "_"),
+                defaults={"id": ids.new("T"), "connector": connector},
+            )
+            if tool.connector_id != connector.id:
+                raise organisations.Conflict(
+                    f"Another connector has a tool {tool.name} already.",
+                    rule="tool_name",
+                    current=tool.name,
+                    next_step="Register this connector in a workspace of its own.",
+                )
+            newest = tool.versions.order_by("-number").first()
+            if newest and newest.digest == digest:
+                continue
+            stale = tool.versions.filter(state=ToolVersion.State.ACTIVE)
+            if stale.update(state=ToolVersion.State.RETIRED):
+                drifted.append(tool)
+            drafts.append(
+                ToolVersion.objects.create(
+                    id=ids.new("TV"),
+                    tool=tool,
+                    number=(newest.number if newest else 0) + 1,
+                    title=offer.title,
+                    description=offer.description,
+                    operation=offer.name,
+                    detail=dict(offer.detail),
+                    input_schema=canonical.text(schemas.closed(dict(offer.input_schema))),
+                    output_schema=canonical.text(offer.output_schema) if offer.output_schema else "",
+                    digest=digest,
+                )
+            )
+        if drifted:
+            _registry_changed(connector.workspace_id)
+        for tool in drifted:
+            log.append("tool.drifted", by=by, subject=tool.id, workspace=connector.workspace_id, detail={"name": tool.name})
+        log.append(
+            "connector.discovered",
+            by=by,
+            subject=connector.id,
+            workspace=connector.workspace_id,
+            detail={"new_versions": len(drafts), "drifted": len(drifted)},
+        )
+    return drafts
+
+
+def confirm(*, by: Principal, name: str, workspace: Workspace, classification: Mapping[str, Any]) -> ToolVersion:
+    """A person classifies the newest version of a tool and turns it on. A new version is written when the classification of an active one changes.
+
+    classification: is_write, risk, is_reversible, data_domain, connector_class, price_micros, subjects, preview, redact.
+    Raises Conflict when it contradicts itself (a write is no E0; a tool without a price is refused at the gate).
+    """
+    fields = {"is_write", "risk", "is_reversible", "data_domain", "connector_class", "price_micros", "subjects", "preview", "redact"}
+    given = {key: value for key, value in classification.items() if key in fields}
+    with tenancy.within(by.organisation):
+        organisations.require(by, "tools_manage", workspace.id)
+        tool = get(name, workspace=workspace)
+        row = tool.versions.select_for_update().order_by("-number").first()
+        assert row is not None  # a tool is made together with its first version
+        if row.state != ToolVersion.State.DRAFT:
+            row.pk, row.number, row._state.adding = ids.new("TV"), row.number + 1, True
+        for field, value in given.items():
+            setattr(row, field, value)
+        if row.is_write and row.connector_class == "E0":
+            raise organisations.Conflict(
+                "A tool that writes cannot be of class E0.",
+                rule="connector class",
+                current="E0",
+                limit="E1, E2, E3 or E4",
+                next_step="Choose the class that the connector can keep.",
+            )
+        unknown = set(row.subjects) - set(json.loads(row.input_schema).get("properties", {}))
+        if unknown:
+            raise organisations.Conflict(
+                f"The tool has no argument {', '.join(sorted(unknown))}.",
+                rule="subjects",
+                current=sorted(unknown),
+                next_step="Name arguments of the tool's schema.",
+            )
+        tool.versions.filter(state=ToolVersion.State.ACTIVE).update(state=ToolVersion.State.RETIRED)
+        row.state = ToolVersion.State.ACTIVE
+        row.save()
+        Tool.objects.filter(id=tool.id).update(state=Tool.State.ACTIVE)
+        _registry_changed(workspace.id)
+        log.append(
+            "tool.confirmed",
+            by=by,
+            subject=tool.id,
+            workspace=workspace.id,
+            detail={"name": name, "version": row.number, "digest": row.digest, **{k: v for k, v in given.items() if k != "preview"}},
+        )
+    return row
+
+
+def retire(*, by: Principal, name: str, workspace: Workspace) -> None:
+    """Take a tool away from every agent."""
+    with tenancy.within(by.organisation):
+        organisations.require(by, "tools_manage", workspace.id)
+        tool = get(name, workspace=workspace)
+        Tool.objects.filter(id=tool.id).update(state=Tool.State.RETIRED)
+        _registry_changed(workspace.id)
+        log.append("tool.retired", by=by, subject=tool.id, workspace=workspace.id, detail={"name": name})
+
+
+def get(name: str, *, workspace: Workspace) -> Tool:
+    """A tool by name. Raises NotFound. Call inside `tenancy.within`."""
+    tool = Tool.objects.filter(workspace=workspace, name=name).first()
+    if tool is None:
+        raise organisations.NotFound(f"There is no tool {name} in this workspace.", rule="tool", current=name, next_step="List the tools.")
+    return tool
+
+
+def get_connector(slug: str, *, workspace: Workspace) -> Connector:
+    """A connector by slug. Raises NotFound. Call inside `tenancy.within`."""
+    connector = Connector.objects.filter(workspace=workspace, slug=slug).first()
+    if connector is None:
+        raise organisations.NotFound(
+            f"There is no connector {slug} in this workspace.", rule="connector", current=slug, next_step="List the connectors."
+        )
+    return connector
+
+
+def _registry_changed(workspace: str) -> None:
+    Workspace.objects.filter(id=workspace).update(registry=F("registry") + 1)
+
+
+def active(workspace: str) -> QuerySet[ToolVersion]:
+    """The versions that agents may be pinned to, by name. Call inside `tenancy.within`."""
+    return (
+        ToolVersion.objects.filter(tool__workspace_id=workspace, tool__state=Tool.State.ACTIVE, state=ToolVersion.State.ACTIVE)
+        .select_related("tool__connector")
+        .order_by("tool__name")
+    )
+
+
+def all_versions(workspace: str) -> QuerySet[ToolVersion]:
+    """The newest version of every tool, confirmed or not. Call inside `tenancy.within`."""
+    return (
+        ToolVersion.objects.filter(tool__workspace_id=workspace)
+        .select_related("tool__connector")
+        .order_by("tool__name", "-number")
+        .distinct("tool__name")
+    )
+
+
+def pinned(agent_version: str) -> list[Facts]:
+    """The tools an agent version may name and that are active now, by name. Call inside `tenancy.within`."""
+    rows = (
+        ToolVersion.objects.filter(pinned_by__agent_version_id=agent_version, state=ToolVersion.State.ACTIVE, tool__state=Tool.State.ACTIVE)
+        .select_related("tool__connector")
+        .order_by("tool__name")
+    )
+    return [facts(row) for row in rows]
+
+
+def usable(agent_version: str, capability: Mapping[str, Any] | None) -> list[Facts]:
+    """The tools this caller may use: pinned, active, and in its capability. Call inside `tenancy.within`."""
+    allowed = capability["tools"] if capability else None
+    return [tool for tool in pinned(agent_version) if allowed is None or tool.name in allowed]
+
+
+def unknown(name: str, *, listed: Sequence[Facts]) -> UnknownTool:
+    """The refusal of a name that is not registered and pinned for this caller. It lists what the caller may use, and nothing else."""
+    return UnknownTool(
+        f"There is no tool {name[:80]!r} for this agent.",
+        rule="registered and pinned",
+        current=name[:200],
+        limit=f"{len(listed)} tools",
+        who="whoever manages this agent",
+        next_step="Use one of the tools listed.",
+        tools=[tool.name for tool in listed],
+    )
+
+
+def validate_arguments(tool: Facts, arguments: Any) -> None:
+    """JSON Schema 2020-12 of the pinned version, and no unnamed argument. Raises InvalidArguments with pointer, expected and got."""
+    found = schemas.faults(tool.input_schema, arguments, digest=tool.schema_digest)
+    if found:
+        raise InvalidArguments(
+            f"The arguments of {tool.name} do not fit its schema.",
+            rule=f"schema of {tool.name}",
+            current=f"{len(found)} faults",
+            limit="0 faults",
+            who="whoever proposes the call",
+            next_step="Correct what the faults name and propose the call again.",
+            faults=[{"pointer": f.pointer, "expected": f.expected, "got": f.got} for f in found],
+        )
+
+
+def load_directory(*, by: Principal, workspace: Workspace, kind: str, owners: Mapping[str, str]) -> int:
+    """Say which customer each object of a kind belongs to, as the system of record has it. Returns how many there are."""
+    with tenancy.within(by.organisation):
+        organisations.require(by, "tools_manage", workspace.id)
+        rows = [Owned(organisation_id=by.organisation, id=f"{kind}/{key}", kind=kind, owner=owner) for key, owner in owners.items()]
+        Owned.objects.bulk_create(
+            rows, batch_size=1000, update_conflicts=True, unique_fields=["organisation_id", "id"], update_fields=["kind", "owner"]
+        )
+        log.append("directory.loaded", by=by, workspace=workspace.id, detail={"kind": kind, "objects": len(rows)})
+    return len(rows)
+
+
+def owners(organisation: str, tool: Facts, arguments: Mapping[str, Any]) -> tuple[frozenset[str], bool]:
+    """(the customers that the objects named by these arguments belong to, whether some object is unknown to the directory)."""
+    named = {f"{kind}/{value}" for argument, kind in tool.subjects.items() for value in _each(arguments.get(argument))}
+    if not named:
+        return frozenset(), False
+    with connection.cursor() as cursor:
+        cursor.execute("select owned_by(%s, %s)", [organisation, sorted(named)])
+        raw = cursor.fetchone()[0]
+    found = json.loads(raw) if isinstance(raw, str) else raw
+    return frozenset(found["owners"]), found["known"] < len(named)
+
+
+def _each(value: Any) -> list[str]:
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return [str(value)]
+    return [str(item) for item in value if isinstance(item, str | int)] if isinstance(value, list) else []
+
+
+def schema(text: str) -> dict[str, Any]:
+    """The stored schema as an object."""
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed

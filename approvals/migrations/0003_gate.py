@@ -1,0 +1,19 @@
+"""The gate's SQL functions. They span every app, so they are installed by the topmost one that has migrations."""
+
+from pathlib import Path
+
+from django.db import migrations
+
+SQL = Path(__file__).resolve().parent.parent.parent / "controlplane" / "sql"
+FILES = ["context", "repeat", "end_run", "admit", "intend", "settle"]
+DROP = """
+DROP FUNCTION gate_settle(jsonb, bytea); DROP FUNCTION gate_finish_effect(text, text, text); DROP FUNCTION gate_intend(jsonb);
+DROP FUNCTION gate_admit(jsonb, bytea); DROP FUNCTION gate_end_run(text, text, text, text, text, text, text, text, jsonb);
+DROP FUNCTION gate_repeat(text, agents_run, text, text, int, int, boolean, text); DROP FUNCTION gate_cycle(text, text, text);
+DROP FUNCTION gate_context(text, text, text, text, text, text);
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("approvals", "0002_isolation"), ("budgets", "0002_isolation")]
+    operations = [migrations.RunSQL("\n".join((SQL / f"{name}.sql").read_text() for name in FILES), DROP)]

@@ -1,0 +1,308 @@
+"""Requests: asking people about a plan, their votes, and the ends a request can come to. One function a transition; deny beats approve."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from agents import organisations, runs
+from agents.models import Call, Run
+from agents.organisations import Principal
+from approvals import tiers
+from approvals.models import Plan, Request, Vote
+from audit import ids, log, outcomes, redaction, tenancy
+
+
+class AlreadyDecided(outcomes.Refused):
+    code = "already_decided"
+
+
+class PlanChanged(outcomes.Refused):
+    code = "plan_changed"
+
+
+class NotEligible(outcomes.Refused):
+    code = "not_eligible"
+
+
+class ReasonNeeded(outcomes.Refused):
+    code = "reason_needed"
+
+
+class Denied(outcomes.Refused):
+    code = "denied"
+
+
+class Expired(outcomes.Refused):
+    code = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a request asks, and of whom."""
+
+    title: str
+    tier: str
+    is_draft: bool
+    policies: Sequence[str]
+    reasons: Sequence[str]
+    policy_set: str
+    tool_version: str
+    owner_person: str
+    starter_person: str
+
+
+def open_request(*, by: log.Actor, call: Call, plan: Plan, question: Question) -> Request:
+    """Hold the call and ask. Call inside the transaction that made the plan."""
+    expires = database_now() + tiers.waits(question.tier, is_draft=question.is_draft)
+    request = Request.objects.create(
+        id=ids.new("APR"),
+        workspace_id=call.run.workspace_id,
+        run=call.run,
+        call=call,
+        plan=plan,
+        title=question.title,
+        required=tiers.REQUIRED[question.tier],
+        is_draft=question.is_draft,
+        policies=list(question.policies),
+        reasons=list(question.reasons),
+        policy_set_id=question.policy_set,
+        tool_version_id=question.tool_version,
+        expires_at=expires,
+        requesters=tiers.requesters(
+            owner_person=question.owner_person, starter_person=question.starter_person, policy_set=question.policy_set
+        ),
+    )
+    held = Call.State.DRAFTED if question.is_draft else Call.State.HELD
+    Call.objects.filter(id=call.id, state=Call.State.ADMITTED).update(state=held, tier=question.tier)
+    if not question.is_draft:
+        Run.objects.filter(id=call.run_id, state__in=[Run.State.RUNNING, Run.State.QUEUED]).update(state=Run.State.WAITING)
+    _schedule_expiry(request)
+    detail = {
+        "call": call.id,
+        "plan": plan.digest,
+        "required": request.required,
+        "draft": question.is_draft,
+        "policies": list(question.policies),
+        "expires_at": expires.isoformat(),
+    }
+    log.append(
+        "call.drafted" if question.is_draft else "call.held",
+        by=by,
+        subject=call.id,
+        workspace=request.workspace_id,
+        run=call.run_id,
+        detail={"request": request.id, "plan": plan.digest},
+    )
+    log.append("request.opened", by=by, subject=request.id, workspace=request.workspace_id, run=call.run_id, detail=detail)
+    return request
+
+
+def database_now() -> datetime.datetime:
+    """The database's clock: the only one that leases, windows and expiries go by."""
+    with connection.cursor() as cursor:
+        cursor.execute("select clock_timestamp()")
+        now: datetime.datetime = cursor.fetchone()[0]
+    return now
+
+
+def _schedule_expiry(request: Request) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("delete from agents_work where kind = 'call.recover' and subject = %s", [request.call_id])
+        cursor.execute(
+            "insert into agents_work (organisation_id, id, kind, subject, due_at, fence, attempts, rings) values (%s, %s, 'request.expire', %s, %s, 0, 0, 1)",
+            [request.organisation_id, ids.new("WRK"), request.id, request.expires_at],
+        )
+
+
+def get(identifier: str, *, by: Principal) -> Request:
+    """A request that the principal may see. Absent and forbidden look the same. Call inside `tenancy.within`."""
+    request = Request.objects.select_related("plan", "call__tool_version", "run__agent").filter(id=identifier).first()
+    if request is None or not organisations.may(by, "approvals_view", request.workspace_id):
+        raise organisations.NotFound("There is no such request.", rule="request", current=identifier[:40], next_step="List the requests.")
+    return request
+
+
+def waiting_for(*, by: Principal, workspace: str, state: str = Request.State.OPEN) -> QuerySet[Request]:
+    """The workspace's requests in a state, oldest first. Call inside `tenancy.within`."""
+    organisations.require(by, "approvals_view", workspace)
+    found = Request.objects.filter(workspace_id=workspace).select_related("plan", "call", "run__agent").prefetch_related("votes__member")
+    return (found.filter(state=state) if state else found).order_by("opened_at", "id")
+
+
+def vote(*, by: Principal, request_id: str, verdict: str, plan_digest: str, reason: str = "") -> Request:
+    """One person's decision. With enough approvals the call is handed to a worker; one denial ends it and tells the agent why.
+
+    Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open) or ReasonNeeded.
+    """
+    if verdict not in Vote.Verdict.values:
+        raise organisations.Conflict(
+            f"There is no verdict {verdict}.",
+            rule="verdict",
+            current=verdict,
+            limit=", ".join(Vote.Verdict.values),
+            next_step="Approve or deny.",
+        )
+    with tenancy.within(by.organisation):
+        request = get(request_id, by=by)
+        run_lock(request.run_id)
+        Call.objects.select_for_update().get(id=request.call_id)
+        request = Request.objects.select_for_update(of=("self",)).select_related("plan", "call", "run").get(id=request_id)
+        _check(request, by=by, verdict=verdict, plan_digest=plan_digest, reason=reason)
+        try:
+            with transaction.atomic():
+                Vote.objects.create(
+                    id=ids.new("V"),
+                    request=request,
+                    member_id=by.id,
+                    person=by.person,
+                    verdict=verdict,
+                    plan_digest=plan_digest,
+                    reason=redaction.redact_text(reason)[:2000],
+                )
+        except IntegrityError as error:
+            raise AlreadyDecided(
+                "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
+            ) from error
+        _record(request, by=by, event="request.voted", verdict=verdict, plan=plan_digest)
+        if verdict == Vote.Verdict.DENY:
+            _deny(request, by=by, reason=reason)
+        elif (
+            request.votes.filter(verdict=Vote.Verdict.APPROVE, plan_digest=plan_digest).values("person").distinct().count()
+            >= request.required
+        ):
+            _approve(request, by=by)
+        request.refresh_from_db()
+    return request
+
+
+def run_lock(run: str) -> None:
+    """Take the run's row, which comes before call and request in the lock order. Call inside `tenancy.within`."""
+    Run.objects.select_for_update().only("id").get(id=run)
+
+
+def _check(request: Request, *, by: Principal, verdict: str, plan_digest: str, reason: str) -> None:
+    if request.state != Request.State.OPEN:
+        raise AlreadyDecided(
+            f"This request is {request.get_state_display().lower()} already.",
+            rule="request state",
+            current=request.state,
+            limit="OPEN",
+            who="whoever decided it",
+            next_step="Look at the decision.",
+        )
+    if request.expires_at <= database_now():
+        raise Expired(
+            "This request expired; it counts as denied.",
+            rule="expiry",
+            current=request.expires_at.isoformat(),
+            limit="in time",
+            next_step="The agent may propose it again.",
+        )
+    why = tiers.why_not(by, required=request.required, requesters=request.requesters, workspace=request.workspace_id)
+    if why:
+        raise NotEligible(
+            why,
+            rule="eligibility",
+            current=by.id,
+            limit=tiers.PERMISSION[request.required],
+            who="another eligible person",
+            next_step="Leave it to somebody else.",
+        )
+    if plan_digest != request.plan.digest:
+        raise PlanChanged(
+            "The plan changed since you looked.",
+            rule="plan digest",
+            current=plan_digest[:80],
+            limit=request.plan.digest,
+            next_step="Read the new changes and decide again.",
+            plan=request.plan.digest,
+        )
+    if verdict == Vote.Verdict.DENY and not reason.strip():
+        raise ReasonNeeded(
+            "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."
+        )
+
+
+def _approve(request: Request, *, by: Principal) -> None:
+    Request.objects.filter(id=request.id).update(state=Request.State.APPROVED, decided_at=Now())
+    Call.objects.filter(id=request.call_id).update(state=Call.State.APPROVED)
+    _waited(request)
+    _record(request, by=by, event="request.approved", plan=request.plan.digest)
+    with connection.cursor() as cursor:
+        cursor.execute("select work_ring(%s, 'call.resume', %s)", [by.organisation, request.call_id])
+
+
+def _deny(request: Request, *, by: Principal, reason: str) -> None:
+    Request.objects.filter(id=request.id).update(state=Request.State.DENIED, decided_at=Now(), note=redaction.redact_text(reason)[:2000])
+    _waited(request)
+    refusal = Denied(
+        f"A person denied this: {reason}",
+        rule=f"request {request.id}",
+        current="denied",
+        limit=f"{request.required} approvals",
+        who="whoever denied it",
+        next_step="Do not repeat it; choose another way or hand over.",
+        reason=reason,
+    )
+    runs.settle(
+        by=by,
+        run=request.run_id,
+        call=request.call_id,
+        outcome=runs.Outcome(state=Call.State.DENIED, event="request.denied", refusal=refusal.as_dict(), note=reason, wake=True),
+        detail={"request": request.id},
+    )
+
+
+def _waited(request: Request) -> None:
+    """Time spent waiting for people is not held against the run."""
+    waited = int((database_now() - request.opened_at).total_seconds() * 1000)
+    Run.objects.filter(id=request.run_id).update(waited_ms=F("waited_ms") + waited)
+
+
+def _record(request: Request, *, by: Principal, event: str, **detail: object) -> None:
+    log.append(
+        event, by=by, subject=request.id, workspace=request.workspace_id, run=request.run_id, detail={"call": request.call_id, **detail}
+    )
+
+
+def expire(*, by: Principal, request_id: str) -> bool:
+    """Nobody decided in time: that is a no, and the agent is told. False when it was decided, or is not due."""
+    with tenancy.within(by.organisation):
+        request = Request.objects.select_related("run").filter(id=request_id).first()
+        if request is None:
+            return False
+        run_lock(request.run_id)
+        Call.objects.select_for_update().get(id=request.call_id)
+        request = Request.objects.select_for_update().get(id=request_id)
+        if request.state not in {Request.State.OPEN, Request.State.APPROVED} or request.expires_at > database_now():
+            return False
+        refusal = Expired(
+            "Nobody decided in time, so it was denied.",
+            rule=f"request {request.id}",
+            current="expired",
+            limit=request.expires_at.isoformat(),
+            who="the approvers of this workspace",
+            next_step="Propose it again, or hand over.",
+        )
+        _waited(request)
+        return runs.settle(
+            by=by,
+            run=request.run_id,
+            call=request.call_id,
+            outcome=runs.Outcome(state=Call.State.EXPIRED, event="request.expired", refusal=refusal.as_dict(), wake=True),
+            detail={"request": request.id},
+        )
+
+
+def of_call(call: str) -> Request | None:
+    """The newest request of a call. Call inside `tenancy.within`."""
+    return Request.objects.filter(call_id=call).select_related("plan").order_by("-opened_at").first()
+
+
+def votes(request: Request) -> QuerySet[Vote]:
+    """The votes on a request in order. Call inside `tenancy.within`."""
+    return Vote.objects.filter(request=request).select_related("member").order_by("at", "id")

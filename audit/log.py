@@ -1,0 +1,80 @@
+"""The one way to write down that something happened, and the ways to read it back. Knows nobody: an actor is a kind and an id."""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from audit import canonical, events, models, redaction
+
+
+class Actor(Protocol):
+    """Whoever did it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def organisation(self) -> str: ...
+
+
+class UnknownEvent(ValueError):
+    """The event is not in the catalogue."""
+
+
+def append(event: str, *, by: Actor, subject: str = "", workspace: str = "", run: str = "", detail: Mapping[str, Any] | None = None) -> str:
+    """Append one entry to the transaction under way and return its id. The detail is redacted first.
+
+    Raises UnknownEvent; TypeError when the detail holds a float; RuntimeError outside a transaction, because then nothing would be bound together.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("An audit entry is part of the transaction it describes.")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select audit_append(%s, %s, %s, %s, %s, %s, %s, %s)",
+            [by.organisation, workspace, known(event), by.kind, by.id, subject, run, detail_text(detail or {})],
+        )
+        return str(cursor.fetchone()[0])
+
+
+def known(event: str) -> str:
+    """The event's name, if the catalogue has it."""
+    if event not in events.CATALOGUE:
+        raise UnknownEvent(event)
+    return event
+
+
+def detail_text(detail: Mapping[str, Any]) -> str:
+    """The redacted canonical text of an entry's detail. No floats: amounts are integers, other numbers text."""
+    _refuse_floats(detail)
+    return canonical.text(redaction.redact(dict(detail)))
+
+
+def _refuse_floats(value: Any) -> None:
+    if isinstance(value, float):
+        raise TypeError("An audit entry holds no floats.")
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        _refuse_floats(item)
+
+
+def entries(
+    *,
+    event: str = "",
+    subject: str = "",
+    run: str = "",
+    actor: str = "",
+    workspace: str = "",
+    since: datetime.datetime | None = None,
+    until: datetime.datetime | None = None,
+) -> QuerySet[models.Entry]:
+    """Entries of the organisation in force, newest first. Every filter is optional; `event` may end in `.*`. Call inside `tenancy.within`."""
+    found = models.Entry.objects.all()
+    if event.endswith(".*"):
+        found = found.filter(event__startswith=event[:-1])
+    elif event:
+        found = found.filter(event=event)
+    exact = {"subject": subject, "run_id": run, "actor_id": actor, "workspace_id": workspace, "at__gte": since, "at__lt": until}
+    return found.filter(**{name: value for name, value in exact.items() if value}).order_by("-at", "-id")

@@ -1,0 +1,30 @@
+"""The audit log's table. Rows are only ever added, by `audit_append()`; the application may not change or remove one."""
+
+from django.db import models
+
+
+class Entry(models.Model):
+    """One thing that happened. `body` holds the exact canonical bytes (RFC 8785) that `leaf` is the hash of.
+
+    Partitioned by month on `at`; the database's key is (organisation_id, at, id).
+    """
+
+    organisation_id = models.TextField()
+    id = models.TextField(primary_key=True)
+    at = models.DateTimeField()
+    event = models.TextField()
+    workspace_id = models.TextField(default="")
+    actor_kind = models.TextField()
+    actor_id = models.TextField()
+    subject = models.TextField(default="")
+    run_id = models.TextField(default="")
+    body = models.TextField()
+    leaf = models.BinaryField()
+
+    class Meta:
+        managed = False
+        db_table = "audit_entry"
+        ordering = ("-at", "-id")
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.event}"

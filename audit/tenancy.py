@@ -1,0 +1,123 @@
+"""Which organisation's rows this transaction may see: row-level security, and the migration operation that puts a table under it.
+
+PostgreSQL enforces it, not Python: the application's role owns nothing and cannot bypass the policy, and without an organisation
+there are no rows and no writes (reliability I-40, I-41). Every key carries the organisation, so the schema distributes by it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, models, transaction
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.db.models.functions import NullIf
+
+APP_ROLE = "remit_app"
+SETTING = "app.organisation"
+CURRENT = f"(select nullif(current_setting('{SETTING}', true), ''))"
+
+
+class NoOrganisation(RuntimeError):
+    """Tenant data was asked for outside `within()`."""
+
+
+def current_organisation() -> models.Expression:
+    """The organisation of this transaction, as a column default: NULL (and so a refused insert) when none is set."""
+    return NullIf(
+        models.Func(models.Value(SETTING), models.Value(value=True), function="current_setting", output_field=models.TextField()),
+        models.Value(""),
+    )
+
+
+class Tenant(models.Model):
+    """A row of exactly one organisation. In the database the primary key is (organisation_id, id)."""
+
+    organisation_id = models.TextField(db_default=current_organisation(), editable=False)
+    id = models.TextField(primary_key=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+@contextmanager
+def within(organisation_id: str, *, durable: bool = False, read_only: bool = False) -> Iterator[None]:
+    """One transaction that sees and writes only this organisation's rows. May nest only for the same organisation.
+
+    >>> with tenancy.within("ORG-1"): ...
+    """
+    outer = getattr(connection, "remit_organisation", None) if connection.in_atomic_block else None
+    if outer is not None and outer != organisation_id:
+        raise NoOrganisation("A transaction belongs to one organisation; finish it before entering another.")
+    with transaction.atomic(durable=durable):
+        if outer is None:
+            with connection.cursor() as cursor:
+                cursor.execute("select set_config(%s, %s, true)", [SETTING, organisation_id])
+                if read_only:
+                    cursor.execute("set transaction read only")
+        connection.remit_organisation = organisation_id  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            connection.remit_organisation = outer  # type: ignore[attr-defined]
+
+
+class Isolate(Operation):
+    """Put a tenant model's table under row-level security, key it by organisation, and grant the application exactly what is listed."""
+
+    reduces_to_sql = True
+    reversible = True
+
+    def __init__(self, model: str, *, grants: Sequence[str] = ("SELECT", "INSERT", "UPDATE"), later: Sequence[str] = ()) -> None:
+        self.model, self.grants, self.later = (
+            model,
+            tuple(grants),
+            tuple(later),
+        )  # later: foreign keys of two tables that point at each other
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return type(self).__qualname__, [self.model], {"grants": self.grants, "later": self.later}
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Django keeps thinking of `id` as the key; only the database knows better."""
+
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        model = to_state.apps.get_model(app_label, self.model)
+        table = model._meta.db_table
+        schema_editor.execute(f'ALTER TABLE "{table}" DROP CONSTRAINT IF EXISTS "{table}_pkey"')
+        schema_editor.execute(f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_pkey" PRIMARY KEY (organisation_id, id)')
+        for field in model._meta.concrete_fields:
+            target = field.remote_field.model if field.remote_field else None
+            if (
+                target is not None
+                and field.name not in self.later
+                and any(f.name == "organisation_id" for f in target._meta.concrete_fields)
+            ):
+                schema_editor.execute(
+                    f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{field.column}_fk" FOREIGN KEY (organisation_id, {field.column}) '
+                    f'REFERENCES "{target._meta.db_table}" (organisation_id, id)'
+                )
+        schema_editor.execute(f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY')
+        schema_editor.execute(f'ALTER TABLE "{table}" FORCE ROW LEVEL SECURITY')
+        schema_editor.execute(
+            f'CREATE POLICY tenant ON "{table}" USING (organisation_id = {CURRENT}) WITH CHECK (organisation_id = {CURRENT})'
+        )
+        schema_editor.execute(f'REVOKE ALL ON "{table}" FROM {APP_ROLE}')
+        if self.grants:
+            schema_editor.execute(f'GRANT {", ".join(self.grants)} ON "{table}" TO {APP_ROLE}')
+
+    def database_backwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        table = from_state.apps.get_model(app_label, self.model)._meta.db_table
+        schema_editor.execute(f'DROP POLICY tenant ON "{table}"')
+        schema_editor.execute(f'ALTER TABLE "{table}" DISABLE ROW LEVEL SECURITY')
+
+    def describe(self) -> str:
+        return f"Row-level security for {self.model}"

@@ -1,0 +1,51 @@
+"""Limits of one run of an agent: steps, calls, tokens, seconds, money, retries, repeats. The gate checks them; reaching one hands the run to its owner."""
+
+from collections.abc import Mapping
+
+from agents import organisations
+from agents.models import Agent
+from agents.organisations import Principal
+from agents.runs import Caps
+from audit import log, tenancy
+from budgets.models import Limits
+
+FIELDS = ("steps", "tool_calls", "tokens", "seconds", "retries", "micros", "step_micros", "repeats_flag", "repeats_stop")
+
+
+def put(*, by: Principal, agent: Agent, values: Mapping[str, int]) -> Limits:
+    """Set some of an agent's limits. They hold for runs that start from now on. Raises Conflict for an unknown name or a bad number."""
+    for name, value in values.items():
+        if name not in FIELDS or not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**40:
+            raise organisations.Conflict(
+                f"{name} cannot be {value!r}.",
+                rule="limits",
+                current=str(value),
+                limit=", ".join(FIELDS),
+                next_step="Give whole numbers from 0 to 2^40.",
+            )
+    with tenancy.within(by.organisation):
+        organisations.require(by, "budgets_set" if "micros" in values or "step_micros" in values else "agents_manage", agent.workspace_id)
+        limits, _ = Limits.objects.update_or_create(id=agent.id, defaults=dict(values))
+        log.append("limits.set", by=by, subject=agent.id, workspace=agent.workspace_id, detail=dict(values))
+    return limits
+
+
+def of(agent: Agent) -> Limits:
+    """The agent's limits, or the defaults. Call inside `tenancy.within`."""
+    return Limits.objects.filter(id=agent.id).first() or Limits(id=agent.id)
+
+
+def caps(agent: Agent) -> Caps:
+    """The snapshot that a run of this agent starts with. Call inside `tenancy.within`."""
+    row = of(agent)
+    return Caps(
+        max_steps=row.steps,
+        max_tool_calls=row.tool_calls,
+        max_tokens=row.tokens,
+        max_seconds=row.seconds,
+        max_retries=row.retries,
+        max_micros=row.micros,
+        max_step_micros=row.step_micros,
+        repeats_flag=row.repeats_flag,
+        repeats_stop=row.repeats_stop,
+    )

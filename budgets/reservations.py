@@ -1,0 +1,116 @@
+"""Caps, and what was spent and is held against them. Money moves only in the database's own functions (`sql/ledger.sql`)."""
+
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import QuerySet, Sum
+
+from agents import organisations
+from agents.organisations import Principal
+from audit import ids, log, tenancy
+from budgets import money
+from budgets.models import Cap, LedgerEntry, Reservation, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One level's purse in its current period."""
+
+    level: str
+    target: str
+    period: str
+    cap: money.Micros | None
+    spent: money.Micros
+    reserved: money.Micros
+    overrun: money.Micros
+
+    @property
+    def left(self) -> money.Micros | None:
+        """What may still be admitted; None without a cap."""
+        return None if self.cap is None else max(self.cap - self.spent - self.reserved, 0)
+
+
+def put_cap(*, by: Principal, workspace: str, level: str, target: str, period: str, cap_micros: money.Micros) -> Cap:
+    """Set what a level may spend in a period. Lowering it below what is spent admits nothing more; it takes nothing back."""
+    if (
+        level not in {"agent", "workspace", "organisation"}
+        or period not in Cap.Period.values
+        or not isinstance(cap_micros, int)
+        or not 0 <= cap_micros <= money.LARGEST
+    ):
+        raise organisations.Conflict(
+            "A cap needs a level, a period and a whole number of micro-units.",
+            rule="cap",
+            current=f"{level} {period} {cap_micros}",
+            limit="agent|workspace|organisation, day|month|total, 0 to 2^62",
+            next_step="Correct the one that is wrong. The cap of a run is among its agent's limits.",
+        )
+    with tenancy.within(by.organisation):
+        organisations.require(by, "budgets_set", workspace)
+        before = Cap.objects.filter(level=level, target=target).first()
+        cap, _ = Cap.objects.update_or_create(
+            level=level,
+            target=target,
+            defaults={"period": period, "cap_micros": cap_micros, "set_by": by.id},
+            create_defaults={"id": ids.new("BUD"), "period": period, "cap_micros": cap_micros, "set_by": by.id},
+        )
+        log.append(
+            "cap.set",
+            by=by,
+            subject=target,
+            workspace=workspace,
+            detail={"level": level, "period": period, "cap_micros": cap_micros, "before": before.cap_micros if before else "none"},
+        )
+    return cap
+
+
+def balances(organisation: str) -> list[Balance]:
+    """Every capped or used level but runs, organisation first. Call inside `tenancy.within`."""
+    order = {"organisation": 0, "workspace": 1, "agent": 2}
+    caps = {(cap.level, cap.target): cap for cap in Cap.objects.all()}
+    used = {(row.level, row.target) for row in Window.objects.exclude(level="run").only("level", "target")}
+    return [
+        balance(level, target, caps.get((level, target)))
+        for level, target in sorted(used | set(caps), key=lambda pair: (order[pair[0]], pair[1]))
+    ]
+
+
+def balance(level: str, target: str, cap: Cap | None = None) -> Balance:
+    """One level's purse now. Call inside `tenancy.within`."""
+    cap = cap or Cap.objects.filter(level=level, target=target).first()
+    period = "total" if level == "run" else cap.period if cap else Cap.Period.MONTH
+    with connection.cursor() as cursor:
+        cursor.execute("select budget_window_start(%s)", [period])
+        start = cursor.fetchone()[0]
+    row = Window.objects.filter(level=level, target=target, starts_at=start).first()
+    return Balance(
+        level=level,
+        target=target,
+        period=str(period),
+        cap=cap.cap_micros if cap else None,
+        spent=row.spent if row else 0,
+        reserved=row.reserved if row else 0,
+        overrun=row.overrun if row else 0,
+    )
+
+
+def drift() -> list[str]:
+    """Windows whose balance is not the sum of their ledger entries (I-02): there must be none. Call inside `tenancy.within`."""
+    wrong = []
+    for window in Window.objects.all():
+        moved = LedgerEntry.objects.filter(window=window)
+        into = lambda account: moved.filter(credit=account).aggregate(n=Sum("amount"))["n"] or 0  # noqa: E731
+        out = lambda account: moved.filter(debit=account).aggregate(n=Sum("amount"))["n"] or 0  # noqa: E731
+        if (window.reserved, window.spent, window.overrun) != (into("reserved") - out("reserved"), into("spent"), out("overrun")):
+            wrong.append(window.id)
+    return wrong
+
+
+def of_call(call: str) -> Reservation | None:
+    """The hold of one call. Call inside `tenancy.within`."""
+    return Reservation.objects.filter(id=call).first()
+
+
+def ledger(target: str) -> QuerySet[LedgerEntry]:
+    """The movements of one level, newest first. Call inside `tenancy.within`."""
+    return LedgerEntry.objects.filter(window__target=target).select_related("window").order_by("-at", "-id")

@@ -1,0 +1,79 @@
+-- The only functions that move money. Windows are touched leaf to root (run, agent, workspace, organisation), the hot row last, so that
+-- two callers never wait for each other in a circle. Amounts are integer micro-units.
+
+CREATE OR REPLACE FUNCTION budget_window_start(p_period text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT CASE p_period WHEN 'day' THEN date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                         WHEN 'month' THEN date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                         ELSE timestamptz 'epoch' END
+$$;
+
+-- budget_reserve: hold p_amount at every level, or at none. NULL when held; otherwise the level that refused, with its numbers.
+CREATE OR REPLACE FUNCTION budget_reserve(
+    p_organisation text, p_call text, p_run text, p_agent text, p_workspace text, p_run_cap bigint, p_amount bigint, p_price_version int
+) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+    v_level text; v_target text; v_cap bigint; v_period text; v_start timestamptz; v_window text; v_windows text[] := '{}'; v_refusal jsonb;
+BEGIN
+    IF p_amount <= 0 THEN RETURN NULL; END IF;
+    IF EXISTS (SELECT FROM budgets_reservation WHERE organisation_id = p_organisation AND id = p_call) THEN RETURN NULL; END IF;
+    BEGIN
+        FOR v_level, v_target IN SELECT * FROM (VALUES ('run', p_run), ('agent', p_agent), ('workspace', p_workspace), ('organisation', p_organisation)) l LOOP
+            IF v_level = 'run' THEN v_cap := p_run_cap; v_period := 'total';
+            ELSE
+                SELECT cap_micros, period INTO v_cap, v_period FROM budgets_cap
+                WHERE organisation_id = p_organisation AND level = v_level AND target = v_target;
+                IF NOT FOUND THEN v_cap := NULL; v_period := 'month'; END IF;
+            END IF;
+            v_start := budget_window_start(v_period);
+            LOOP
+                UPDATE budgets_window SET reserved = reserved + p_amount
+                WHERE organisation_id = p_organisation AND level = v_level AND target = v_target AND starts_at = v_start
+                  AND (v_cap IS NULL OR reserved + spent + p_amount <= v_cap)
+                RETURNING id INTO v_window;
+                EXIT WHEN FOUND;
+                INSERT INTO budgets_window (organisation_id, id, level, target, starts_at, reserved, spent, overrun)
+                VALUES (p_organisation, 'W-' || sayable(14), v_level, v_target, v_start, 0, 0, 0) ON CONFLICT DO NOTHING;
+                IF NOT FOUND THEN  -- the window exists, so it is the cap that said no (or a racer made it just now: look once more)
+                    SELECT jsonb_build_object('level', v_level, 'target', v_target, 'cap', v_cap, 'spent', spent, 'reserved', reserved, 'amount', p_amount, 'period', v_period)
+                    INTO v_refusal FROM budgets_window
+                    WHERE organisation_id = p_organisation AND level = v_level AND target = v_target AND starts_at = v_start
+                      AND reserved + spent + p_amount > v_cap;
+                    IF FOUND THEN RAISE EXCEPTION 'over' USING ERRCODE = 'RB001'; END IF;
+                END IF;
+            END LOOP;
+            v_windows := v_windows || v_window;
+        END LOOP;
+        INSERT INTO budgets_reservation (organisation_id, id, state, amount, settled, windows, price_version, is_estimated, created_at)
+        VALUES (p_organisation, p_call, 'HELD', p_amount, 0, to_jsonb(v_windows), p_price_version, false, clock_timestamp());
+        INSERT INTO budgets_ledgerentry (organisation_id, id, call_id, window_id, kind, debit, credit, amount, at)
+        SELECT p_organisation, 'LED-' || sayable(14), p_call, w, 'hold', 'available', 'reserved', p_amount, clock_timestamp() FROM unnest(v_windows) w;
+    EXCEPTION WHEN SQLSTATE 'RB001' THEN
+        RETURN v_refusal;  -- the block is rolled back: no level keeps a hold
+    END;
+    RETURN NULL;
+END $$;
+
+-- budget_settle: end a hold with what was really used (0 releases it). Only the first caller moves money; the answer says whether it was this one.
+CREATE OR REPLACE FUNCTION budget_settle(p_organisation text, p_call text, p_actual bigint, p_is_estimated boolean) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE v budgets_reservation; v_window text;
+BEGIN
+    IF p_actual < 0 THEN RAISE EXCEPTION 'budget_settle: negative cost'; END IF;
+    UPDATE budgets_reservation SET state = CASE WHEN p_actual > 0 THEN 'SETTLED' ELSE 'RELEASED' END, settled = p_actual, is_estimated = p_is_estimated,
+           finished_at = clock_timestamp()
+    WHERE organisation_id = p_organisation AND id = p_call AND state = 'HELD' RETURNING * INTO v;
+    IF NOT FOUND THEN RETURN false; END IF;
+    FOR v_window IN SELECT jsonb_array_elements_text(v.windows) LOOP
+        UPDATE budgets_window SET reserved = reserved - v.amount, spent = spent + p_actual, overrun = overrun + greatest(p_actual - v.amount, 0)
+        WHERE organisation_id = p_organisation AND id = v_window;
+        INSERT INTO budgets_ledgerentry (organisation_id, id, call_id, window_id, kind, debit, credit, amount, at)
+        SELECT p_organisation, 'LED-' || sayable(14), p_call, v_window, m.kind, m.debit, m.credit, m.amount, clock_timestamp()
+        FROM (VALUES ('settle', 'reserved', 'spent', least(p_actual, v.amount)),
+                     ('return', 'reserved', 'available', v.amount - p_actual),
+                     ('overrun', 'overrun', 'spent', p_actual - v.amount)) m (kind, debit, credit, amount)
+        WHERE m.amount > 0;
+    END LOOP;
+    RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION budget_reserve(text, text, text, text, text, bigint, bigint, int), budget_settle(text, text, bigint, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION budget_reserve(text, text, text, text, text, bigint, bigint, int), budget_settle(text, text, bigint, boolean) TO remit_app;

@@ -1,0 +1,45 @@
+"""The web process: hot doors as plain callables, websockets to Channels, everything else to Django; all of it through one hop into a fixed pool."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
+
+import django
+
+django.setup(set_prefix=False)
+
+from controlplane import hop  # noqa: E402
+from controlplane.api import calls  # noqa: E402
+from controlplane.live import consumers  # noqa: E402
+from controlplane.mcp import endpoint  # noqa: E402
+
+HOT: dict[str, hop.Door] = {"/mcp": endpoint.serve, "/api/v1/calls": calls.propose}
+pages = hop.OneHop()
+
+
+def door_of(path: str) -> hop.Door | None:
+    """The hot door at a path."""
+    if path.startswith("/api/v1/calls/"):
+        return calls.show
+    return HOT.get(path)
+
+
+async def application(scope: hop.Scope, receive: hop.Receive, send: hop.Send) -> None:
+    """ASGI."""
+    if scope["type"] == "lifespan":
+        return await _lifespan(receive, send)
+    if scope["type"] == "websocket":
+        return await consumers.application(scope, receive, send)
+    door = door_of(scope["path"])
+    if door is not None:
+        return await hop.hot(door, scope, receive, send)
+    await pages(scope, receive, send)
+
+
+async def _lifespan(receive: hop.Receive, send: hop.Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            hop.POOL.shutdown(wait=False, cancel_futures=True)
+            return

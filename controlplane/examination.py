@@ -1,0 +1,139 @@
+"""The checks before the gate's first transaction, in their order: registered and pinned, schema, stop switches, scope and stage, price, policy.
+
+What the database must decide atomically (stops again, caps, loops, money) is in `sql/admit.sql`. The first refusal ends the examination.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from agents import identity, policies, runs, stops, tools, vocabulary
+from agents.organisations import NotFound, Principal
+from approvals import tiers
+from audit import canonical, outcomes, tenancy
+from budgets import prices
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What an agent asks for. `key` makes a repeat of the request the same call."""
+
+    principal: Principal
+    run: str
+    name: str
+    arguments: Any
+    key: str = ""
+
+    @property
+    def body_digest(self) -> str:
+        return canonical.digest([self.name, self.arguments], domain="remit proposal v1")
+
+    @property
+    def fingerprint(self) -> str:
+        return runs.fingerprint(self.name, self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the checks before T1 found."""
+
+    context: dict[str, Any]
+    refusal: outcomes.Refused | None
+    tool: tools.Facts | None = None
+    request: vocabulary.Request | None = None
+    decision: policies.Decision | None = None
+    tier: str = ""
+    draft: bool = False
+
+
+def read(organisation: str, *, agent: str, run: str, key: str = "", name: str = "", fingerprint: str = "") -> dict[str, Any]:
+    context: dict[str, Any] | None = runs.ask(
+        "select gate_context(%s, %s, %s, %s, %s, %s)", organisation, agent, run, key, name, fingerprint
+    )
+    if context is None:
+        raise NotFound("There is no such run.", rule="run", current=run[:40], next_step="Start a run, or use the key of this one.")
+    return context
+
+
+def examine(proposal: Proposal, context: dict[str, Any]) -> Examined:
+    """The checks in order, up to those that only the database can make atomically. The first refusal ends them."""
+    organisation, agent = proposal.principal.organisation, context["agent"]
+    tool = _resolve(organisation, context, proposal.name)
+    if isinstance(tool, outcomes.Refused):
+        return Examined(context, tool)
+    try:
+        tools.validate_arguments(tool, proposal.arguments)
+        stops.check(context["stops"], scopes(context, organisation, proposal.principal.key))
+        identity.check_scope(
+            agent=agent, capability=context["capability"], tool=tool.name, is_write=tool.is_write, arguments=proposal.arguments
+        )
+        if tool.price_micros is None:
+            raise prices.Unpriced(
+                f"{tool.name} has no price.",
+                rule="price",
+                current="unpriced",
+                limit="a price",
+                who="whoever holds tools_manage",
+                next_step="Have the tool confirmed with its price.",
+            )
+    except outcomes.Refused as refused:
+        return Examined(context, refused, tool)
+    asked = request_of(organisation, context, tool, proposal.arguments)
+    decision = decide(organisation, context, asked)
+    if not decision.allowed:
+        return Examined(context, policies.denied(decision, tool=tool.name), tool, asked, decision, tier=tiers.REFUSED)
+    draft = tool.is_write and agent["stage"] == "DRAFT"
+    tier = tiers.tier_for(policy_tier=decision.tier, stage=agent["stage"], is_draft=draft) if tool.is_write else decision.tier
+    if not tool.is_write and tier != tiers.AUTO:  # people approve changes; a read that the rules do not let pass alone is refused
+        return Examined(context, policies.denied(decision, tool=tool.name), tool, asked, decision, tier=tiers.REFUSED)
+    return Examined(context, None, tool, asked, decision, tier=tier, draft=draft)
+
+
+def _resolve(organisation: str, context: dict[str, Any], name: str) -> tools.Facts | outcomes.Refused:
+    pin = context["pin"]
+    if pin and pin["active"]:
+        return tools.version(organisation, pin["version"])
+    with tenancy.within(organisation):
+        return tools.unknown(name, listed=tools.usable(context["run"]["version"], context["capability"]))
+
+
+def scopes(context: dict[str, Any], organisation: str, key: str) -> list[list[str]]:
+    """Every stop switch that could hold this call."""
+    agent, pin = context["agent"], context["pin"]
+    held = [
+        ["organisation", organisation],
+        ["workspace", agent["workspace"]],
+        ["agent", agent["id"]],
+        ["run", context["run"]["id"]],
+        ["key", key],
+    ]
+    return held + ([["tool", pin["tool"]], ["connector", pin["connector"]["id"]]] if pin else [])
+
+
+def request_of(organisation: str, context: dict[str, Any], tool: tools.Facts, arguments: dict[str, Any]) -> vocabulary.Request:
+    agent, capability = context["agent"], context["capability"] or {}
+    owners, unknown = tools.owners(organisation, tool, arguments)
+    return vocabulary.Request(
+        agent=vocabulary.AgentFacts(
+            slug=agent["slug"], category=agent["category"], stage=agent["stage"], workspace=agent["workspace"], owner=agent["owner"]
+        ),
+        action=tool.name,
+        arguments=arguments,
+        subject=frozenset(capability.get("subject", ())),
+        owners=owners,
+        unknown_objects=unknown,
+        calls=context["run"]["tool_calls"],
+        writes=context["run"]["writes"],
+        hour=context["hour"],
+        weekday=context["weekday"],
+    )
+
+
+def decide(organisation: str, context: dict[str, Any], request: vocabulary.Request, approvals: int | None = None) -> policies.Decision:
+    return policies.decide(
+        organisation=organisation,
+        workspace=context["agent"]["workspace"],
+        policy=context["policy"],
+        registry=context["registry"],
+        request=request,
+        approvals=approvals,
+    )

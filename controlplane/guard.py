@@ -1,0 +1,73 @@
+"""Who is knocking: a bearer token or a signed-in session becomes a Principal, and nothing else does."""
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from agents import identity, organisations
+from agents.models import Member
+from agents.organisations import Principal
+from audit import tenancy
+
+
+class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
+    """Nobody signs themselves up: members are added by somebody who manages them."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+
+def person(request: HttpRequest) -> Principal | None:
+    """The person behind a session: their membership of the organisation that the session chose, or their only one."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    chosen = request.session.get("organisation", "")
+    for organisation, member in organisations.memberships(user.pk):
+        if chosen in ("", organisation):
+            with tenancy.within(organisation, read_only=True):
+                row = Member.objects.get(id=member)
+            return Principal(kind="person", id=row.id, organisation=organisation, person=row.person, user=user.pk, name=row.name)
+    return None
+
+
+class TokenOrSession(BaseAuthentication):
+    """For the REST doors: `Authorization: Bearer`, else the session with its CSRF token. `request.user` is the Principal."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, str] | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return identity.authenticate(token.strip()), "token"
+        principal = person(request._request)
+        if principal is None:
+            return None
+        reason = _csrf(request)
+        if reason:
+            raise PermissionDenied(f"CSRF: {reason}")
+        return principal, "session"
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def _csrf(request: Request) -> Any:
+    check = CSRFCheck(lambda _: None)  # type: ignore[arg-type, return-value]
+    check.process_request(request._request)
+    return check.process_view(request._request, lambda: None, (), {})
+
+
+def require(request: Request) -> Principal:
+    """The principal of a REST request. Raises Unauthenticated."""
+    if not isinstance(request.user, Principal):
+        raise identity.Unauthenticated(
+            "Sign in, or send a bearer token.",
+            rule="authentication",
+            current="none",
+            limit="a person or an agent",
+            next_step="Send `Authorization: Bearer remit_...`.",
+        )
+    return request.user

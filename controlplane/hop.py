@@ -1,0 +1,196 @@
+"""One hop from the event loop into a fixed pool of threads, and the small requests and answers of the hot doors.
+
+Stock Django ASGI changes threads several times a request, which costs ten times the CPU (ARCHITECTURE.md, decisions). Everything synchronous enters
+here once; each thread keeps its database connection.
+"""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import json
+import logging
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.db import close_old_connections
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+POOL = concurrent.futures.ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="remit")
+MAX_BODY = 1 << 20
+POLL_S = (0.05, 0.1, 0.2, 0.25)  # how often a waiting request looks; the last is repeated
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request at a hot door: header names in lower case, the body whole."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def token(self) -> str:
+        """The bearer token, or nothing."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a hot door says. `body` is JSON already, or None for an empty answer."""
+
+    status: int
+    body: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look again until `look` answers, or say what `last` says. Waiting holds no thread."""
+
+    look: Callable[[], Answer | None]
+    last: Callable[[], Answer]
+    seconds: float
+
+
+Door = Callable[[Request], Answer | Wait]
+
+
+async def enter(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a synchronous function in the pool, in this task's context."""
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(POOL, context.run, _inside, function, *arguments)
+
+
+def _inside(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    finally:
+        close_old_connections()  # drops a connection that broke; keeps a good one
+
+
+async def hot(door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request at a hot door."""
+    body = await _body(receive)
+    if body is None:
+        return await _send(send, problem(413, "too_large", f"A body is at most {MAX_BODY} bytes."))
+    query = dict(urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    try:
+        said = await enter(door, Request(scope["method"], scope["path"], query, headers, body))
+        if isinstance(said, Wait):
+            said = await _wait(said)
+    except Exception:
+        logger.exception("a door failed", extra={"path": scope["path"]})
+        said = problem(500, "internal", "Remit failed to answer. Nothing was sent that is not recorded.")
+    await _send(send, said)
+
+
+async def _wait(wait: Wait) -> Answer:
+    loop = asyncio.get_running_loop()
+    end, turn = loop.time() + wait.seconds, 0
+    while loop.time() < end:
+        found: Answer | None = await enter(wait.look)
+        if found is not None:
+            return found
+        await asyncio.sleep(min(POLL_S[min(turn, len(POLL_S) - 1)], max(end - loop.time(), 0)))
+        turn += 1
+    last: Answer = await enter(wait.last)
+    return last
+
+
+async def _body(receive: Receive) -> bytes | None:
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(chunks)
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY:
+            return None
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    body = answer.body or b""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    given = {name.lower(): value for name, value in answer.headers.items()}
+    headers = [(name, given.pop(name.decode()).encode("latin-1") if name.decode() in given else value) for name, value in headers]
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def problem(status: int, code: str, message: str, **more: Any) -> Answer:
+    """An RFC 9457 problem."""
+    body = {
+        "type": f"{settings.PUBLIC_URL}/docs/problems#{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": message,
+        "code": code,
+        **more,
+    }
+    return Answer(status, json.dumps(body).encode(), {"content-type": "application/problem+json"})
+
+
+class OneHop(ASGIHandler):
+    """Django's ordinary synchronous handler, middleware and all, entered by one hop. Streaming answers are sent chunk by chunk from the pool."""
+
+    def __init__(self) -> None:
+        super(ASGIHandler, self).__init__()
+        self.load_middleware(is_async=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self.read_body(receive)
+        except Exception:
+            return  # the client left while sending
+        set_script_prefix(str(scope.get("root_path", "")))
+        try:
+            request, error = self.create_request(scope, body)
+            if request is None:
+                await self._respond(send, error)
+            else:
+                await self._respond(send, await enter(self._handle, request))
+        finally:
+            body.close()
+
+    def _handle(self, request: ASGIRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        return response
+
+    async def _respond(self, send: Send, response: HttpResponseBase) -> None:
+        headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+        headers += [(b"set-cookie", cookie.output(header="").strip().encode("ascii")) for cookie in response.cookies.values()]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        if not response.streaming:
+            assert isinstance(response, HttpResponse)
+            await send({"type": "http.response.body", "body": response.content})
+        else:
+            chunks = iter(response)  # type: ignore[call-overload]
+            while (chunk := await enter(next, chunks, None)) is not None:
+                await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        await enter(response.close)

@@ -1,0 +1,132 @@
+"""After people decided, and after a crash: approved calls are checked again and sent, intents nobody reported on are settled, calls left behind given back.
+
+Workers call these with ids from the work queue; each is safe to call twice.
+"""
+
+import dataclasses
+
+from agents import identity, runs, tools
+from agents.models import Call
+from agents.organisations import Principal
+from approvals import plans, requests, tiers
+from audit import tenancy
+from controlplane import effects, examination, gate
+from controlplane.connectors import interface
+
+
+def resume(organisation: str, call_id: str) -> gate.Admission:
+    """Apply an approved call: scope, policy with the true number of approvals, target and digest are checked again, then T3 checks everything once more."""
+    call = load(organisation, call_id)
+    if call.state != Call.State.APPROVED:
+        return gate.standing(organisation, call_id)
+    with tenancy.within(organisation):
+        request = requests.of_call(call_id)
+    assert request is not None  # only a request approves a call
+    context = examination.read(organisation, agent=call.run.agent_id, run=call.run_id, name=call.name)
+    tool = tools.version(organisation, str(call.tool_version_id))
+    sending = gate.sending_of(organisation, context, tool, call_id) if context["pin"] else None
+    if sending is None:
+        sending = effects.Sending(
+            organisation, call.run_id, call_id, Principal("agent", call.run.agent_id, organisation), tool, {"slug": "", "timeout_ms": 0}, {}
+        )
+        return _void(sending, "The agent may no longer use this tool.")
+    arguments = runs.exact_arguments(call)
+    sent = effects.outbound(sending, arguments)
+    decision = examination.decide(
+        organisation, context, examination.request_of(organisation, context, tool, arguments), approvals=request.required
+    )
+    try:
+        identity.check_scope(
+            agent=context["agent"],
+            capability=None if request.is_draft else context["capability"],
+            tool=tool.name,
+            is_write=True,
+            arguments=arguments,
+        )
+        why = "" if decision.allowed else "The policy no longer allows it."
+        why = why or plans.holds(
+            request.plan,
+            outbound_digest=effects.outbound_digest(sent),
+            policy_set=decision.policy_set,
+            tool_version=str(context["pin"]["version"]),
+        )
+        why = why or (
+            "" if effects.dry_run(sent, tool).digest == request.plan.before_digest else "The target changed since people looked at it."
+        )
+    except (interface.PreviewFailed, interface.NotSent, interface.Unknown, identity.OutOfScope) as error:
+        why = f"It could not be checked again: {error}"
+    if why:
+        return _void(sending, why)
+    decision = dataclasses.replace(decision, tier={1: tiers.ONE, 2: tiers.TWO}[request.required])
+    return gate.send(sending, sent, plan=request.plan.digest, decision=decision, scopes=examination.scopes(context, organisation, ""))
+
+
+def _void(sending: effects.Sending, why: str) -> gate.Admission:
+    refusal = {
+        "code": "void",
+        "message": why,
+        "rule": "checked again before sending",
+        "current": "changed",
+        "limit": "as approved",
+        "who": "",
+        "next": "Propose the call again; a new plan will be made.",
+    }
+    return gate.settled(sending, runs.Outcome(state=Call.State.VOID, event="call.voided", refusal=refusal, note=why, wake=True))
+
+
+def reconcile(organisation: str, call_id: str) -> gate.Admission:
+    """An intent whose sender did not report back, settled by what its connector promises."""
+    call = load(organisation, call_id)
+    if call.state != Call.State.SENDING:
+        return gate.standing(organisation, call_id)
+    context = examination.read(organisation, agent=call.run.agent_id, run=call.run_id, name=call.name)
+    tool = tools.version(organisation, str(call.tool_version_id))
+    if not context["pin"]:
+        return gate.standing(organisation, call_id)
+    sending = gate.sending_of(organisation, context, tool, call_id)
+    with tenancy.within(organisation):
+        intended_at, now = call.effects.values_list("intended_at", flat=True).get(), requests.database_now()
+    return gate.settled(
+        sending, effects.reconcile(sending, effects.outbound(sending, runs.exact_arguments(call)), intended_at=intended_at, now=now)
+    )
+
+
+def adopt(proposal: examination.Proposal, call_id: str) -> gate.Admission:
+    """Finish a call that a dead worker left half-way. Only for whoever holds the run's lease now."""
+    organisation = proposal.principal.organisation
+    call = load(organisation, call_id)
+    if call.state == Call.State.SENDING:
+        return reconcile(organisation, call_id)
+    if call.state == Call.State.ADMITTED:
+        context = examination.read(organisation, agent=proposal.principal.id, run=proposal.run, name=proposal.name)
+        examined = examination.examine(proposal, context)
+        if examined.refusal is not None:
+            return recover(organisation, call_id)
+        return gate.proceed(proposal.principal, examined, call_id, proposal.arguments)
+    return gate.standing(organisation, call_id)
+
+
+def recover(organisation: str, call_id: str) -> gate.Admission:
+    """A call that was admitted and left behind before anything was sent: it failed, and its money goes back."""
+    call = load(organisation, call_id)
+    actor = Principal(kind="system", id="recovery", organisation=organisation)
+    refusal = effects.UpstreamFailed(
+        "The process that carried this call died before anything was sent.",
+        rule="recovery",
+        current="left behind",
+        limit=f"{gate.RECOVER_S:.0f} s",
+        next_step="Propose it again.",
+    )
+    if call.state == Call.State.ADMITTED:
+        runs.settle(
+            by=actor,
+            run=call.run_id,
+            call=call_id,
+            outcome=runs.Outcome(state=Call.State.FAILED, event="call.recovered", refusal=refusal.as_dict(), is_error=True, wake=True),
+        )
+    return gate.standing(organisation, call_id)
+
+
+def load(organisation: str, call_id: str) -> Call:
+    with tenancy.within(organisation):
+        return Call.objects.select_related("run").get(id=call_id)

@@ -1,0 +1,273 @@
+"""Runs that Remit itself executes: one durable step at a time, from what is written down. Any worker may take the next step; none repeats one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from agents import contracts, identity, organisations, runs, tools
+from agents.models import Agent, Capability, Run, Step, Workspace
+from agents.organisations import Principal
+from audit import tenancy
+from budgets import limits
+from controlplane import examination, gate, model_calls, outbox, recovery
+from controlplane.connectors import models
+
+MAX_OUTPUT_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody asks an agent to do."""
+
+    agent: str
+    reference: str = ""
+    title: str = ""
+    subject: Sequence[str] = ()
+    tools: Sequence[str] | None = None
+    bindings: Mapping[str, Sequence[Any]] | None = None
+    expires_in: timedelta = timedelta(hours=1)
+    hosted: bool = False
+    prompt: str = ""
+    options: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run, and the token that acts for it and nothing else. Hosted runs have none."""
+
+    run: Run
+    token: str
+
+
+def start(*, by: Principal, workspace: Workspace, order: Order) -> Started:
+    """Start a run: its capability, its caps, its key, and for a hosted one its first work, in one transaction.
+
+    A person with runs_start may bind it to a subject. An agent may start its own runs, narrowed further but never bound to a customer by itself.
+    """
+    with tenancy.within(by.organisation):
+        agent = contracts.get(by.id if by.kind == "agent" else order.agent, workspace=workspace)
+        _may_start(by, agent, order)
+        capability = _capability(by, agent, order)
+        run = runs.start(
+            by=by,
+            agent=agent,
+            caps=limits.caps(agent),
+            capability=capability,
+            reference=order.reference,
+            title=order.title,
+            is_hosted=order.hosted,
+            options={**(order.options or {}), "prompt": order.prompt} if order.hosted else None,
+        )
+        if order.hosted:
+            outbox.enqueue(organisation=by.organisation, kind="run.advance", subject=run.id)
+            return Started(run=run, token="")
+        return Started(
+            run=run, token=identity.issue(by=by, agent=agent, run=run.id, label=order.reference[:80], expires_in=order.expires_in).token
+        )
+
+
+def _may_start(by: Principal, agent: Agent, order: Order) -> None:
+    if by.kind == "agent":
+        if by.run:
+            raise organisations.Forbidden(
+                "A run's key does not start runs.",
+                rule="key",
+                current="run",
+                limit="an agent's key",
+                who="whoever started the run",
+                next_step="Use the agent's own key.",
+            )
+        if order.subject:
+            raise organisations.Forbidden(
+                "An agent cannot bind a run to a customer by itself.",
+                rule="capability",
+                current="agent",
+                limit="a person or service with runs_start",
+                who="whoever holds runs_start",
+                next_step="Have the run started by the system that knows the customer.",
+            )
+    else:
+        organisations.require(by, "runs_start", agent.workspace_id)
+
+
+def _capability(by: Principal, agent: Agent, order: Order) -> Capability | None:
+    if by.kind == "agent" and order.tools is None and not order.bindings:
+        return None
+    return identity.grant(
+        by=by, agent=agent, subject=order.subject, tools=order.tools, bindings=order.bindings, expires_in=order.expires_in
+    )
+
+
+def open_run_of(principal: Principal) -> str:
+    """The run that an agent's own key acts in when it names none: its newest one that is not over, or a new one. Starting over does not reset a cap
+    of the agent, its workspace or its organisation."""
+    with tenancy.within(principal.organisation):
+        run = (
+            Run.objects.filter(agent_id=principal.id, started_by=principal.id, is_hosted=False)
+            .exclude(state__in=Run.OVER)
+            .order_by("-started_at")
+            .first()
+        )
+        if run is not None:
+            return run.id
+        agent = Agent.objects.get(id=principal.id)
+        return runs.start(by=principal, agent=agent, caps=limits.caps(agent), reference=f"key {principal.key}").id
+
+
+def advance(lease: outbox.Lease) -> None:
+    """Take steps of one hosted run until it waits for people or ends. Raises LostLease when another worker has it."""
+    with tenancy.within(lease.organisation):
+        run = Run.objects.select_related("agent", "agent_version").get(id=lease.subject)
+    actor = Principal(kind="agent", id=run.agent_id, organisation=lease.organisation, run=run.id, workspace=run.workspace_id)
+    while _step(lease, run, actor):
+        pass
+
+
+def _step(lease: outbox.Lease, run: Run, actor: Principal) -> bool:
+    """One step. True when the next may follow at once."""
+    with tenancy.within(lease.organisation):
+        outbox.hold(lease)
+        run.refresh_from_db(fields=["state", "summary", "handed_to"])
+        steps = [(step.kind, step.call_id, json.loads(step.content)) for step in runs.steps(run)]
+        if run.state in Run.OVER:
+            if run.state == Run.State.HANDED_OFF and steps and steps[-1][0] != Step.Kind.HANDOFF:
+                runs.add_step(run=run, kind=Step.Kind.HANDOFF, content={"summary": run.summary, "handed_to": run.handed_to})
+            return False
+        if not steps:
+            Run.objects.filter(id=run.id, state=Run.State.QUEUED).update(state=Run.State.RUNNING)
+            runs.add_step(run=run, kind=Step.Kind.PROMPT, content=_prompt(run))
+            return True
+    answered = {content["id"] for kind, _, content in steps if kind == Step.Kind.TOOL}
+    last = [content for kind, _, content in steps if kind == Step.Kind.MODEL]
+    for call in last[-1]["calls"] if last else []:
+        if f"{len(last)}/{call['id']}" not in answered:
+            return _tool(lease, run, actor, f"{len(last)}/{call['id']}", call)
+    if last and not last[-1]["calls"]:
+        summary = last[-1]["text"] or "Finished."
+        handed = last[-1].get("finish_reason") == "handoff"
+        runs.end(
+            by=actor,
+            run=run,
+            state=Run.State.HANDED_OFF if handed else Run.State.SUCCEEDED,
+            summary=summary,
+            event="run.handed_off" if handed else "run.finished",
+            handed_to=run.agent.owner_id if handed else "",
+        )
+        return False
+    return _model(lease, run, actor, steps, turn=len(last))
+
+
+def _prompt(run: Run) -> dict[str, Any]:
+    """The whole prompt as it is sent: system text, goal contract, the tools with their schemas, and the order."""
+    version = run.agent_version
+    listed = [
+        {"name": tool.name, "description": tool.description, "input_schema": tools.schema(tool.input_schema)}
+        for tool in tools.pinned(version.id)
+    ]
+    never = "\n".join(f"- {line}" for line in version.never)
+    return {
+        "system": f"{version.prompt}\n\nPurpose: {version.purpose}\nNever:\n{never}\nOutput: {version.output}",
+        "tools": listed,
+        "input": run.options.get("prompt", ""),
+    }
+
+
+def _tool(lease: outbox.Lease, run: Run, actor: Principal, key: str, call: Mapping[str, Any]) -> bool:
+    proposal = examination.Proposal(principal=actor, run=run.id, name=str(call["tool"]), arguments=call["arguments"], key=key)
+    try:
+        admission = gate.admit(proposal)
+    except gate.InProgress as busy:
+        admission = recovery.adopt(proposal, str(busy.details["call"]))
+    if admission.status in {"pending_approval", "in_doubt", "running"}:
+        return False  # whoever settles it rings again
+    answer = (
+        admission.result
+        if admission.result is not None
+        else {
+            "content": [{"type": "text", "text": json.dumps(told(admission))}],
+            "structuredContent": told(admission),
+            "isError": admission.status != "drafted",
+        }
+    )
+    with tenancy.within(lease.organisation):
+        outbox.hold(lease)
+        runs.add_step(
+            run=run,
+            kind=Step.Kind.TOOL,
+            call=admission.call,
+            content={"id": key, "call_id": call["id"], "tool": call["tool"], "status": admission.status, "result": answer},
+        )
+    return True
+
+
+def told(admission: gate.Admission) -> dict[str, Any]:
+    """How a call stands, as the agent is told when there is no result."""
+    told: dict[str, Any] = {"status": admission.status, "call": admission.call, **(admission.refusal or {})}
+    return told | ({"approval": admission.approval, "expires_at": admission.expires_at} if admission.approval else {})
+
+
+def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[str, str, dict[str, Any]]], *, turn: int) -> bool:
+    prompt = steps[0][2]
+    provider, _, name = (run.agent_version.model_names[0] if run.agent_version.model_names else ":").partition(":")
+    limit = int(run.options.get("max_output_tokens", MAX_OUTPUT_TOKENS))
+    request = models.ModelRequest(
+        provider=provider,
+        model=name,
+        messages=_messages(steps),
+        tools=prompt["tools"],
+        max_output_tokens=limit,
+        temperature=None,
+        options=run.options,
+    )
+    admission = model_calls.ask(model_calls.Asked(principal=actor, run=run.id, key=f"model/{turn}", request=request))
+    if admission.status == "applied":
+        content, usage = admission.result, admission.result["usage"]
+        with tenancy.within(lease.organisation):
+            outbox.hold(lease)
+            runs.add_step(
+                run=run, kind=Step.Kind.MODEL, call=admission.call, content=content, usage=(usage["input_tokens"], usage["output_tokens"])
+            )
+        return True
+    if admission.status == "refused" and (admission.refusal or {}).get("code") in {"budget_exceeded", "limit_reached", "no_progress"}:
+        return True  # the gate handed the run over; the next look writes that down
+    runs.end(
+        by=actor,
+        run=run,
+        state=Run.State.FAILED,
+        summary=str((admission.refusal or {}).get("message", "The model did not answer.")),
+        event="run.failed",
+    )
+    return False
+
+
+def _messages(steps: list[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The conversation in the providers' neutral shape. It is rebuilt from redacted steps: a secret that a tool returned never reaches a model."""
+    messages: list[dict[str, Any]] = []
+    for kind, _, content in steps:
+        if kind == Step.Kind.PROMPT:
+            messages += [{"role": "system", "text": content["system"]}, {"role": "user", "text": content["input"]}]
+        elif kind == Step.Kind.MODEL:
+            messages.append(
+                {
+                    "role": "assistant",
+                    "text": content["text"],
+                    "reasoning": content["reasoning"],
+                    "calls": content["calls"],
+                    "reasoning_parts": content.get("reasoning_parts", []),
+                }
+            )
+        elif kind == Step.Kind.TOOL:
+            text = "\n".join(str(block.get("text", "")) for block in content["result"].get("content", []))
+            messages.append(
+                {
+                    "role": "tool",
+                    "call_id": content["call_id"],
+                    "tool": content["tool"],
+                    "result": content["result"],
+                    "text": text,
+                    "status": content["status"],
+                }
+            )
+    return messages

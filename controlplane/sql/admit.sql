@@ -1,0 +1,112 @@
+-- gate_admit: the gate's first transaction (T1). Records the call under its key, then checks in order whatever the database must decide
+-- atomically: the run, the stop switches, that what was decided upon is still what is in force, caps, loops, money. A refusal that Python
+-- found earlier (unknown tool, schema, scope, policy) arrives in p->'refusal' and is recorded the same way.
+-- Answer: {"verdict": "ADMITTED"|"REFUSED"|"REPLAY"|"STALE"|"DRAFT", "call": id, "refusal": {...}}.
+-- Lock order everywhere: stop lock (shared), run, call, request, windows leaf to root.
+CREATE OR REPLACE FUNCTION gate_admit(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_org text := p->>'organisation'; v_run agents_run; v_call text := p->>'call'; v_refusal jsonb := nullif(p->'refusal', 'null'::jsonb);
+    v_write boolean := (p->>'is_write')::boolean; v_model boolean := p->>'kind' = 'MODEL'; v_draft boolean := (p->>'draft')::boolean;
+    v_amount bigint := (p->>'amount')::bigint; v_tokens bigint := (p->>'tokens')::bigint; v_repeat agents_repeat; v_stop record; v_budget jsonb;
+    v_seconds bigint; v_end boolean := false; v_summary text; v_retry boolean := false;
+BEGIN
+    PERFORM set_config('app.organisation', v_org, true);
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('stop:' || v_org, 0));
+    SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run' FOR UPDATE;
+
+    INSERT INTO agents_call (organisation_id, id, run_id, key, kind, name, tool_version_id, is_write, state, tier, number, progress, body_digest, fingerprint,
+        arguments, sealed_arguments, decision, refusal, result, result_digest, reserved_micros, settled_micros, created_at)
+    VALUES (v_org, v_call, v_run.id, p->>'key', p->>'kind', p->>'name', p->>'tool_version', v_write, 'ADMITTED', p->>'tier', v_run.steps + 1, v_run.progress,
+        p->>'body_digest', p->>'fingerprint', p->>'arguments', p_sealed, p->>'decision', '', '', '', v_amount, 0, clock_timestamp())
+    ON CONFLICT (organisation_id, run_id, key) DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN (SELECT jsonb_build_object('verdict', 'REPLAY', 'call', c.id, 'body_digest', c.body_digest) FROM agents_call c
+                WHERE c.organisation_id = v_org AND c.run_id = v_run.id AND c.key = p->>'key');
+    END IF;
+
+    IF v_refusal IS NULL AND v_run.state NOT IN ('QUEUED', 'RUNNING', 'WAITING') THEN
+        v_refusal := jsonb_build_object('code', 'run_over', 'message', 'This run is over: ' || v_run.state || '. ' || v_run.summary, 'rule', 'run state',
+            'current', v_run.state, 'limit', 'RUNNING', 'who', p->>'owner_name', 'next', 'Stop here. Work goes on in a new run.');
+    END IF;
+    IF v_refusal IS NULL THEN
+        SELECT s.* INTO v_stop FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL
+            AND (s.scope, s.target) IN (SELECT e->>0, e->>1 FROM jsonb_array_elements(p->'scopes') e) LIMIT 1;
+        IF FOUND THEN
+            v_refusal := jsonb_build_object('code', 'stopped', 'message', 'Stopped by a person: ' || v_stop.reason, 'rule', 'stop ' || v_stop.id, 'current', v_stop.scope || ' ' || v_stop.target,
+                'limit', 'no calls while the stop is on', 'who', v_stop.engaged_by, 'next', 'Wait until a person releases ' || v_stop.id || '.', 'scope', v_stop.scope);
+        END IF;
+    END IF;
+    -- What Python decided upon must still be in force; if not, nothing is kept and it decides again.
+    IF v_refusal IS NULL AND (
+        NOT EXISTS (SELECT FROM agents_policyset WHERE organisation_id = v_org AND id = p->>'policy_set' AND state = 'ACTIVE')
+        OR NOT EXISTS (SELECT FROM agents_agent WHERE organisation_id = v_org AND id = v_run.agent_id AND stage = p->>'stage' AND state = 'ACTIVE')
+        OR (NOT v_model AND NOT EXISTS (SELECT FROM agents_toolversion v JOIN agents_tool t ON t.organisation_id = v.organisation_id AND t.id = v.tool_id
+                WHERE v.organisation_id = v_org AND v.id = p->>'tool_version' AND v.state = 'ACTIVE' AND t.state = 'ACTIVE'))
+        OR (v_run.capability_id IS NOT NULL AND NOT EXISTS (SELECT FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_run.capability_id
+                AND c.revoked_at IS NULL AND c.expires_at > clock_timestamp()))
+    ) THEN
+        RAISE EXCEPTION 'stale' USING ERRCODE = 'RG001';
+    END IF;
+
+    SELECT * INTO v_repeat FROM agents_repeat WHERE organisation_id = v_org AND id = v_run.id || '/' || (p->>'fingerprint');
+    v_retry := FOUND AND v_repeat.is_error;
+    IF v_refusal IS NULL THEN
+        v_seconds := floor(extract(epoch FROM clock_timestamp() - v_run.started_at))::bigint - v_run.waited_ms / 1000;
+        SELECT jsonb_build_object('code', 'limit_reached', 'message', 'The run reached its cap of ' || l.name || '.', 'rule', 'cap ' || l.name, 'current', l.current,
+                   'limit', l.cap, 'who', p->>'owner_name', 'next', 'The run was handed to its owner. Stop here.', 'amount', l.amount) INTO v_refusal
+        FROM (VALUES ('steps', v_run.steps::bigint, v_run.max_steps::bigint, 1::bigint),
+                     ('tool_calls', v_run.tool_calls, v_run.max_tool_calls, CASE WHEN v_model THEN 0 ELSE 1 END),
+                     ('tokens', v_run.tokens, v_run.max_tokens, v_tokens),
+                     ('seconds', v_seconds, v_run.max_seconds, 0),
+                     ('retries', v_run.retries, v_run.max_retries, CASE WHEN v_retry THEN 1 ELSE 0 END),
+                     ('step_micros', 0, v_run.max_step_micros, v_amount)) l (name, current, cap, amount)
+        WHERE l.current + l.amount > l.cap LIMIT 1;
+        v_end := v_refusal IS NOT NULL;
+    END IF;
+    IF v_refusal IS NULL AND v_repeat.fruitless >= v_run.repeats_stop - 1 AND v_repeat.progress = v_run.progress THEN
+        v_refusal := jsonb_build_object('code', 'no_progress', 'message', 'The same call has been made ' || v_repeat.calls || ' times with the same answer and nothing changed in between.',
+            'rule', 'loop guard', 'current', v_repeat.fruitless, 'limit', v_run.repeats_stop - 1, 'who', p->>'owner_name',
+            'next', 'The run was handed to its owner. Stop here.', 'cycle', gate_cycle(v_org, v_run.id, p->>'name'));
+        v_end := true;
+    END IF;
+    IF v_refusal IS NULL AND NOT v_draft THEN
+        v_budget := budget_reserve(v_org, v_call, v_run.id, v_run.agent_id, v_run.workspace_id, v_run.max_micros, v_amount, (p->>'price_version')::int);
+        IF v_budget IS NOT NULL AND v_write AND (p->>'draft_only')::boolean THEN
+            v_draft := true;  -- at its cap this agent goes on in draft mode: the write is kept as a proposal
+        ELSIF v_budget IS NOT NULL THEN
+            v_refusal := v_budget || jsonb_build_object('code', 'budget_exceeded', 'rule', 'cap ' || (v_budget->>'level') || ' ' || (v_budget->>'target'),
+                'message', 'This call could cost ' || v_amount || ' micro-units; the cap of this ' || (v_budget->>'level') || ' leaves less.',
+                'current', (v_budget->>'spent')::bigint + (v_budget->>'reserved')::bigint, 'limit', (v_budget->>'cap')::bigint,
+                'who', 'whoever holds budgets_set', 'next', 'The run was handed to its owner. Ask finance to raise the cap, or wait for the next ' || (v_budget->>'period') || '.');
+            v_end := true;
+        END IF;
+    END IF;
+
+    UPDATE agents_run SET steps = steps + 1, retries = retries + v_retry::int,
+        tool_calls = tool_calls + CASE WHEN v_refusal IS NULL AND NOT v_model THEN 1 ELSE 0 END,
+        writes = writes + CASE WHEN v_refusal IS NULL AND v_write THEN 1 ELSE 0 END
+    WHERE organisation_id = v_org AND id = v_run.id;
+    IF v_refusal IS NOT NULL THEN
+        UPDATE agents_call SET state = 'REFUSED', refusal = v_refusal::text, sealed_arguments = NULL, reserved_micros = 0, finished_at = clock_timestamp(),
+            result_digest = 'refused:' || (v_refusal->>'code')
+        WHERE organisation_id = v_org AND id = v_call;
+        PERFORM gate_repeat(v_org, v_run, p->>'fingerprint', 'refused:' || (v_refusal->>'code'), v_run.progress, v_run.progress, true, p->>'actor_id');
+        PERFORM audit_append(v_org, v_run.workspace_id, 'call.refused', 'agent', p->>'actor_id', v_call, v_run.id,
+            canonical((p->'audit') || jsonb_build_object('refusal', jsonb_build_object('code', v_refusal->>'code', 'rule', v_refusal->>'rule'))));
+        IF v_end THEN
+            v_summary := (v_refusal->>'message') || ' ' || v_run.tool_calls || ' tool calls, ' || v_run.writes || ' writes so far. Last call: ' || (p->>'name') || '.';
+            PERFORM gate_end_run(v_org, v_run.id, 'HANDED_OFF', v_summary, p->>'owner', 'run.handed_off', 'system', 'gate',
+                jsonb_build_object('reason', v_refusal->>'code', 'rule', v_refusal->>'rule', 'owner', p->>'owner', 'call', v_call));
+        END IF;
+        RETURN jsonb_build_object('verdict', 'REFUSED', 'call', v_call, 'refusal', v_refusal);
+    END IF;
+    IF v_draft AND NOT (p->>'draft')::boolean THEN
+        UPDATE agents_call SET reserved_micros = 0 WHERE organisation_id = v_org AND id = v_call;
+    END IF;
+    IF v_write OR v_amount > 0 THEN  -- if this process dies before the next transaction, a worker gives the call and its money back
+        INSERT INTO agents_work (organisation_id, id, kind, subject, due_at, fence, attempts, rings)
+        VALUES (v_org, 'WRK-' || sayable(14), 'call.recover', v_call, clock_timestamp() + make_interval(secs => (p->>'recover_s')::double precision), 0, 0, 1);
+    END IF;
+    PERFORM audit_append(v_org, v_run.workspace_id, 'call.admitted', 'agent', p->>'actor_id', v_call, v_run.id, p->>'audit_text');
+    RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call, 'number', v_run.steps + 1);
+END $$;
