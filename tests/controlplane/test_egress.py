@@ -53,7 +53,8 @@ HOSTILE_URLS = [
     "https://2130706433/", "https://0x7f000001/", "https://0x7f.0x0.0x0.0x1/", "https://0177.0.0.1/", "https://017700000001/", "https://127.1/",
     "https://127.0.1/", "https://127.0.0.01/", "https://0x7f.1/", "https://127.0.0.0x1/", "https://0/", "https://127.0.0.1./", "https://localhost./",
     "https://name.example./", "https://4294967296/", "https://00000177.0.0.1/", "https://1.2.3.4.5/", "https://256.256.256.256/",
-    "https://127。0。0。1/", "https://①②⑦.⓪.⓪.①/", "https://\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54/", "https://bücher.example/", "https://%31%32%37.0.0.1/",
+    "https://127。0。0。1/", "https://①②⑦.⓪.⓪.①/", "https://\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54/", 
+    "https://bücher.example/", "https://%31%32%37.0.0.1/",
     "https://127.0.0.1%00.name.example/", "https://[::1", "https://::1/", "https://[::1].name.example/", "https://[name.example]/",
     # who is the host?
     "https://user@127.0.0.1/", "https://name.example@127.0.0.1/", "https://user:password@name.example/", "https://@name.example/",
@@ -103,9 +104,10 @@ def test_a_plain_public_url_is_not_hostile():
 @pytest.mark.parametrize(
     "address",
     [
-        "127.0.0.1", "10.1.2.3", "172.31.255.255", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.251", "255.255.255.255",
-        "198.51.100.7", "203.0.113.9", "192.0.0.8", "192.0.0.192", "168.63.129.16", "192.88.99.1", "::1", "::", "::ffff:127.0.0.1",
-        "::ffff:93.184.215.14", "64:ff9b::5db8:d70e", "2002:5db8:d70e::1", "2001::1", "fe80::1", "fe80::1%lo", "fd00::1", "ff0e::1", "3fff::1",
+        "127.0.0.1", "10.1.2.3", "172.31.255.255", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.251",
+        "255.255.255.255", "198.51.100.7", "203.0.113.9", "192.0.0.8", "192.0.0.192", "168.63.129.16", "192.88.99.1", "::1", "::",
+        "::ffff:127.0.0.1", "::ffff:93.184.215.14", "64:ff9b::5db8:d70e", "2002:5db8:d70e::1", "2001::1", "fe80::1", "fe80::1%lo",
+        "fd00::1", "ff0e::1", "3fff::1",
     ],
 )  # fmt: skip
 def test_one_forbidden_address_among_good_ones_forbids_the_name(address):
