@@ -168,7 +168,9 @@ def _logins(data: Path) -> roles.Logins:
     try:
         return roles.provision(given or Cluster(data).url, ROLES_SQL, lambda role: keyring.password(data, role))
     except psycopg.Error as error:
-        remedy = "make stop run" if not given else "psql -v ON_ERROR_STOP=1 -1 -d remit -f deploy/sql/roles.sql"
+        remedy = "psql -v ON_ERROR_STOP=1 -1 -d remit -f deploy/sql/roles.sql" if given else "make stop run"
+        if isinstance(error, psycopg.errors.DiskFull):
+            remedy = f"df -h {data}"
         raise CannotStart(f"the roles cannot be made: {str(error).strip().splitlines()[0]}", remedy) from None
 
 
