@@ -13,6 +13,7 @@ import pytest
 from controlplane.services import processes, surroundings
 from controlplane.services.report import Ready, Report
 
+pytestmark = pytest.mark.slow
 HOUSE = Path(__file__).parents[2]
 
 

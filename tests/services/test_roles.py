@@ -11,6 +11,8 @@ from controlplane import services
 from controlplane.services import roles, surroundings
 from controlplane.services.postgres import Cluster
 
+pytestmark = pytest.mark.slow
+
 SERVERS = [pytest.param(None, id="embedded")]
 if Path("/usr/lib/postgresql/15/bin/initdb").exists():
     SERVERS.append(pytest.param("/usr/lib/postgresql/15/bin", id="system-15"))

@@ -21,6 +21,7 @@ from controlplane.services.postgres import Cluster
 from controlplane.services.trouble import CannotStart
 from controlplane.services.valkey import Store
 
+pytestmark = pytest.mark.slow
 HOUSE = Path(__file__).parents[2]
 
 

@@ -17,6 +17,7 @@ from controlplane.services import processes, surroundings
 from controlplane.services.ports import any_free
 from controlplane.services.postgres import Cluster
 
+pytestmark = pytest.mark.slow
 HOUSE = Path(__file__).parents[2]
 Start = Callable[..., subprocess.Popen[str]]
 
