@@ -113,7 +113,7 @@ def test_row_level_security_binds_the_owner_too_save_where_dispatch_has_a_policy
 )
 def test_the_application_cannot_widen_what_it_may_do(app: psycopg.Connection, attempt: str) -> None:
     with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)):
-        app.execute(attempt)  # type: ignore[call-overload]
+        app.execute(attempt)
 
 
 def test_the_application_owns_nothing_and_belongs_to_nobody(app: psycopg.Connection) -> None:

@@ -44,13 +44,13 @@ def start(root: Path, bare_environment: dict[str, str]) -> Iterator[Start]:
 def until_ready(process: subprocess.Popen[str]) -> str:
     """All it printed up to the last line of the screen."""
     assert process.stdout
-    told = ""
+    told: str = ""
     for line in process.stdout:
         told += line
         if "Clean start" in line or line.startswith("{"):
             return told
     process.wait()
-    raise AssertionError(told + (process.stderr.read() if process.stderr else ""))
+    pytest.fail(told + (process.stderr.read() if process.stderr else ""))
 
 
 def eventually(claim: Callable[[], object], within_s: float = 30) -> None:
