@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from audit import canonical, log, outcomes, vault
 from controlplane import connectors
 from controlplane.connectors import interface
 
+logger = logging.getLogger(__name__)
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
+ASKABLE = frozenset({"E1", "E3"})  # an intent of these can be settled with the upstream; E2 and E4 are for people
 GRACE_S = 5.0  # added to a connector's timeout before an unanswered intent is looked at by somebody else
 
 
@@ -115,6 +118,9 @@ def read(sending: Sending, arguments: Mapping[str, Any]) -> runs.Outcome:
         answer = connectors.send(outbound(sending, arguments))
     except (interface.NotSent, interface.Unknown) as error:
         return _failed(sending, str(error), event="call.failed", wake=False)
+    except Exception as error:
+        logger.exception("a connector failed", extra={"call": sending.call})
+        return _failed(sending, type(error).__name__, event="call.failed", wake=False)
     return runs.Outcome(
         state=Call.State.FAILED if answer.is_error else Call.State.APPLIED,
         event="call.failed" if answer.is_error else "call.answered",
@@ -133,6 +139,9 @@ def apply(sending: Sending, sent: interface.Outbound) -> runs.Outcome:
         return _failed(sending, str(error), event="effect.failed", wake=True)
     except interface.Unknown as error:
         return in_doubt(str(error))
+    except Exception as error:  # a fault of our own says nothing about what the upstream did
+        logger.exception("a connector failed", extra={"call": sending.call})
+        return in_doubt(type(error).__name__)
     return answered(sending, answer)
 
 

@@ -5,13 +5,17 @@ Workers call these with ids from the work queue; each is safe to call twice.
 
 import dataclasses
 
-from agents import identity, runs, tools
+from agents import identity, organisations, runs, tools
 from agents.models import Call
 from agents.organisations import Principal
 from approvals import plans, requests, tiers
 from audit import tenancy
 from controlplane import effects, examination, gate
 from controlplane.connectors import interface
+
+
+class StillInDoubt(Exception):
+    """The upstream could not say yet; ask it again later."""
 
 
 def resume(organisation: str, call_id: str) -> gate.Admission:
@@ -75,9 +79,9 @@ def _void(sending: effects.Sending, why: str) -> gate.Admission:
 
 
 def reconcile(organisation: str, call_id: str) -> gate.Admission:
-    """An intent whose sender did not report back, settled by what its connector promises."""
+    """An intent whose sender did not report back, settled by what its connector promises. Raises StillInDoubt when asking again may help."""
     call = load(organisation, call_id)
-    if call.state != Call.State.SENDING:
+    if call.state not in {Call.State.SENDING, Call.State.IN_DOUBT}:
         return gate.standing(organisation, call_id)
     context = examination.read(organisation, agent=call.run.agent_id, run=call.run_id, name=call.name)
     tool = tools.version(organisation, str(call.tool_version_id))
@@ -86,9 +90,34 @@ def reconcile(organisation: str, call_id: str) -> gate.Admission:
     sending = gate.sending_of(organisation, context, tool, call_id)
     with tenancy.within(organisation):
         intended_at, now = call.effects.values_list("intended_at", flat=True).get(), requests.database_now()
-    return gate.settled(
-        sending, effects.reconcile(sending, effects.outbound(sending, runs.exact_arguments(call)), intended_at=intended_at, now=now)
+    sent = effects.outbound(sending, runs.exact_arguments(call))
+    settled = gate.settled(sending, effects.reconcile(sending, sent, intended_at=intended_at, now=now))
+    if settled.status == "in_doubt" and tool.connector_class in effects.ASKABLE:
+        raise StillInDoubt(call_id)
+    return settled
+
+
+def decide_doubt(*, by: Principal, call_id: str, happened: bool, reason: str) -> gate.Admission:
+    """A person says whether an effect in doubt took place. Raises NotFound, Forbidden, or Conflict when it is not in doubt."""
+    with tenancy.within(by.organisation):
+        call = runs.get_call(call_id, by=by)
+        organisations.require(by, "approvals_decide", call.run.workspace_id)
+    if call.state != Call.State.IN_DOUBT:
+        raise organisations.Conflict(
+            f"This call is {call.state}, not in doubt.", rule="call state", current=call.state, limit="IN_DOUBT", next_step="Nothing to do."
+        )
+    text = f"{by.name or by.id} found that this {'took' if happened else 'did not take'} effect: {reason}"
+    outcome = runs.Outcome(
+        state=Call.State.APPLIED if happened else Call.State.FAILED,
+        event="effect.decided",
+        result={"content": [{"type": "text", "text": text}], "isError": not happened},
+        is_error=not happened,
+        actual_micros=call.reserved_micros if happened else 0,
+        note=reason,
+        wake=True,
     )
+    runs.settle(by=by, run=call.run_id, call=call_id, outcome=outcome)
+    return gate.standing(by.organisation, call_id)
 
 
 def adopt(proposal: examination.Proposal, call_id: str) -> gate.Admission:
