@@ -23,7 +23,12 @@ SCHEMA = {
     "required": ["order_id"],
     "additionalProperties": False,
 }
-TOOLS = [{"name": "get_order", "description": "Reads an order.", "input_schema": SCHEMA}]
+# One that a provider could enforce strictly, and would rewrite for it.
+PLAIN = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+TOOLS = [
+    {"name": "get_order", "description": "Reads an order.", "input_schema": SCHEMA},
+    {"name": "ping", "description": "Answers.", "input_schema": PLAIN},
+]
 CONVERSATION: list[dict[str, Any]] = [
     {"role": "system", "text": "Be brief."},
     {"role": "user", "text": "Where is #W1?"},
@@ -162,7 +167,9 @@ def test_openai_hears_the_whole_conversation_and_its_answer_comes_back(provider:
     ]
     assert json.loads(body["messages"][2]["tool_calls"][0]["function"]["arguments"]) == {"order_id": "#W1"}
     assert body["messages"][3]["tool_call_id"] == "call_1"
-    (tool,) = body["tools"]
+    tool, plain = body["tools"]
+    assert plain["function"]["parameters"] == PLAIN
+    assert plain["function"].get("strict") is not True
     assert tool["function"]["name"] == "get_order"
     assert tool["function"]["parameters"]["properties"] == SCHEMA["properties"]
     assert tool["function"]["parameters"]["additionalProperties"] is False
