@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -150,6 +151,30 @@ def issue(
             detail={"kind": str(kind), "holder": agent.id if agent else member.id if member else "", "label": label},
         )
     return Issued(key=key, token=f"remit_{by.organisation[4:]}_{key.id[4:]}_{secret}")
+
+
+def get_key(identifier: str, *, by: Principal) -> Key:
+    """A key that the principal may revoke: their own, or an agent's with agents_manage. Raises NotFound. Call inside `tenancy.within`."""
+    key = Key.objects.select_related("agent").filter(id=identifier).first()
+    mine = key is not None and key.member_id is not None and key.member_id == by.id
+    if key is None or not (mine or (key.agent is not None and organisations.may(by, "agents_manage", key.agent.workspace_id))):
+        raise organisations.NotFound("There is no such key.", rule="key", current=identifier[:40], next_step="List the agent's keys.")
+    return key
+
+
+def keys(agent: Agent) -> QuerySet[Key]:
+    """The agent's own keys, newest first; not those of its runs. Call inside `tenancy.within`."""
+    return Key.objects.filter(agent=agent, kind=Key.Kind.AGENT).order_by("-created_at", "-id")
+
+
+def get_capability(identifier: str, *, by: Principal, permission: str = "runs_stop") -> Capability:
+    """A capability of an agent in a workspace where the principal holds the permission. Raises NotFound. Call inside `tenancy.within`."""
+    capability = Capability.objects.select_related("agent").filter(id=identifier).first()
+    if capability is None or not organisations.may(by, permission, capability.agent.workspace_id):
+        raise organisations.NotFound(
+            "There is no such capability.", rule="capability", current=identifier[:40], next_step="Look at the run that carries it."
+        )
+    return capability
 
 
 def revoke(*, by: Principal, key: Key) -> None:

@@ -129,12 +129,25 @@ def require(principal: Principal, permission: str, workspace: str) -> None:
         )
 
 
+def id_of(slug: str) -> str:
+    """The id of the organisation with that slug, whether or not there is one: nobody can look across organisations for it."""
+    return ids.of("ORG", f"organisation {slug}")
+
+
 def create(*, slug: str, name: str, by_part: str = "bootstrap") -> Organisation:
-    """A new organisation. Raises Conflict when this installation's organisation of that slug exists already."""
-    identifier = ids.new("ORG")
+    """A new organisation. Raises Conflict when this installation's organisation of that slug exists already: its id follows from its slug, so the key says so."""
+    identifier = id_of(slug)
     by = system(identifier, by_part)
     with tenancy.within(identifier):
-        organisation = Organisation.objects.create(organisation_id=identifier, id=identifier, slug=slug, name=name)
+        try:
+            organisation = Organisation.objects.create(organisation_id=identifier, id=identifier, slug=slug, name=name)
+        except IntegrityError as error:
+            raise Conflict(
+                f"There is an organisation {slug} already.",
+                rule="organisation_slug",
+                current=slug,
+                next_step="Choose another slug, or use the one that is there.",
+            ) from error
         log.append("organisation.created", by=by, subject=identifier, detail={"slug": slug, "name": name})
     return organisation
 
@@ -152,8 +165,13 @@ def create_workspace(*, by: Principal, slug: str, name: str, environment: str = 
 
 
 def workspace_of(by: Principal, slug: str = "") -> Workspace:
-    """The named workspace, or the only one. Raises NotFound. Call inside `tenancy.within`."""
-    found = list(Workspace.objects.filter(slug=slug)[:2] if slug else Workspace.objects.all()[:2])
+    """The named workspace (slug or id), an agent's own, or the only one. Raises NotFound. Call inside `tenancy.within`."""
+    slug = slug or by.workspace
+    found = list(
+        Workspace.objects.filter(**({"id": slug} if slug.startswith("WS-") else {"slug": slug}))[:2]
+        if slug
+        else Workspace.objects.all()[:2]
+    )
     if len(found) != 1:
         raise NotFound(
             "Say which workspace." if found and not slug else "There is no such workspace.",
@@ -162,6 +180,51 @@ def workspace_of(by: Principal, slug: str = "") -> Workspace:
             next_step="Give its slug as `workspace`.",
         )
     return found[0]
+
+
+def workspaces() -> QuerySet[Workspace]:
+    """The organisation's workspaces by slug. Call inside `tenancy.within`."""
+    return Workspace.objects.order_by("slug")
+
+
+def where(principal: Principal, permission: str) -> list[Workspace]:
+    """The workspaces in which the principal holds the permission. Raises Forbidden when there is none. Call inside `tenancy.within`."""
+    found = [workspace for workspace in workspaces() if may(principal, permission, workspace.id)]
+    if not found:
+        require(principal, permission, "")
+    return found
+
+
+def require_everywhere(principal: Principal, permission: str) -> None:
+    """For what concerns the whole organisation: the permission in each of its workspaces. Raises Forbidden. Call inside `tenancy.within`."""
+    for workspace in workspaces():
+        require(principal, permission, workspace.id)
+
+
+def new_user(*, username: str, email: str = "", password: str = "") -> AbstractBaseUser:
+    """A new account. Without a password it can be signed in to only after a reset. Raises Conflict when the name is taken on this installation."""
+    try:
+        with transaction.atomic():
+            return get_user_model().objects.create_user(username, email=email, password=password or None)
+    except IntegrityError as error:
+        raise Conflict(f"The user name {username} is taken.", rule="username", current=username, next_step="Choose another.") from error
+
+
+def member(identifier: str) -> Member:
+    """A member by id, or by name when only one bears it. Raises NotFound. Call inside `tenancy.within`."""
+    found = list(
+        Member.objects.filter(**({"id": identifier} if identifier.startswith("MEM-") else {"name": identifier})).prefetch_related("seats")[
+            :2
+        ]
+    )
+    if len(found) != 1:
+        raise NotFound("There is no such member.", rule="member", current=identifier[:80], next_step="List the members.")
+    return found[0]
+
+
+def acting(row: Member) -> Principal:
+    """The principal that a member is."""
+    return Principal(kind="person", id=row.id, organisation=row.organisation_id, person=row.person, user=row.user_id, name=row.name)
 
 
 def add_member(*, by: Principal, user: AbstractBaseUser, name: str, person: str = "") -> Member:

@@ -4,7 +4,7 @@ import functools
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
 from agents import cedar, organisations, tools, vocabulary
@@ -94,6 +94,11 @@ def get(identifier: str) -> PolicySet:
             "There is no such policy set.", rule="policy set", current=identifier, next_step="List the policy sets."
         )
     return row
+
+
+def listed(workspace: str) -> QuerySet[PolicySet]:
+    """The versions of a workspace's rules, newest first. Call inside `tenancy.within`."""
+    return PolicySet.objects.filter(workspace_id=workspace).order_by("-number")
 
 
 @functools.lru_cache(maxsize=512)

@@ -4,17 +4,58 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from agents import organisations
-from agents.models import Stop
+from agents.models import Agent, Connector, Key, Run, Stop, Tool, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
 
 
+PERMISSION = {Stop.Scope.RUN: "runs_stop"}  # every other scope: agents_stop
+_NAMES = {Stop.Scope.WORKSPACE: "slug", Stop.Scope.AGENT: "slug", Stop.Scope.TOOL: "name", Stop.Scope.CONNECTOR: "slug"}
+
+
+def locate(scope: str, target: str, *, by: Principal) -> tuple[str, str]:
+    """(id, workspace) of what a switch is for, by id or by the name it is known under. A key of a person and the organisation itself are in no
+    workspace. Raises NotFound. Call inside `tenancy.within`."""
+    if scope == Stop.Scope.ORGANISATION and target in ("", by.organisation):
+        return by.organisation, ""
+    nouns: dict[str, tuple[Any, str]] = {
+        Stop.Scope.WORKSPACE: (Workspace, "id"),
+        Stop.Scope.AGENT: (Agent, "workspace_id"),
+        Stop.Scope.TOOL: (Tool, "workspace_id"),
+        Stop.Scope.CONNECTOR: (Connector, "workspace_id"),
+        Stop.Scope.KEY: (Key, "agent__workspace_id"),
+        Stop.Scope.RUN: (Run, "workspace_id"),
+    }
+    found: list[tuple[str, str]] = []
+    if scope in nouns:
+        model, workspace = nouns[Stop.Scope(scope)]
+        named = Q(id=target) | (Q(**{_NAMES[Stop.Scope(scope)]: target}) if Stop.Scope(scope) in _NAMES else Q())
+        found = list(model.objects.filter(named).values_list("id", workspace)[:2])
+    if len(found) != 1:
+        raise organisations.NotFound(
+            f"There is no such {scope}, or more than one.", rule="stop target", current=target[:80], next_step="Give its id."
+        )
+    return found[0][0], found[0][1] or ""
+
+
+def _authorise(by: Principal, scope: str, workspace: str) -> None:
+    """Whoever may stop agents somewhere may pull the brake for everybody: it errs on the side of stopping."""
+    permission = PERMISSION.get(Stop.Scope(scope), "agents_stop")
+    if workspace:
+        organisations.require(by, permission, workspace)
+    elif by.kind != "system":
+        organisations.where(by, permission)
+
+
 def engage(*, by: Principal, scope: str, target: str, reason: str, workspace: str = "") -> Stop:
-    """Engage a switch. After this returns no call under it begins to have an effect (I-30). Raises Conflict when it is on already."""
+    """Engage a switch on a target by id or name. After this returns no call under it begins to have an effect (I-30).
+
+    Raises NotFound, Forbidden, or Conflict when it is on already.
+    """
     if scope not in Stop.Scope.values:
         raise organisations.Conflict(
             f"There is no scope {scope}.",
@@ -24,6 +65,9 @@ def engage(*, by: Principal, scope: str, target: str, reason: str, workspace: st
             next_step="Choose one of them.",
         )
     with tenancy.within(by.organisation):
+        target, located = locate(scope, target, by=by)
+        _authorise(by, scope, located)
+        workspace = located or workspace
         with connection.cursor() as cursor:  # waits for every call that is being admitted right now; see gate_admit
             cursor.execute("select pg_advisory_xact_lock(hashtextextended('stop:' || %s, 0))", [by.organisation])
         try:
@@ -48,9 +92,20 @@ def release(*, by: Principal, stop: Stop, workspace: str = "") -> None:
             next_step="Ask somebody else to release it.",
         )
     with tenancy.within(by.organisation):
+        located = locate(stop.scope, stop.target, by=by)[1]
+        _authorise(by, stop.scope, located)
+        workspace = located or workspace
         if not Stop.objects.filter(id=stop.id, released_at=None).update(released_at=Now(), released_by=by.id):
             raise organisations.Conflict("This stop is released already.", rule="stop", current=stop.id, next_step="Nothing to do.")
         log.append("stop.released", by=by, subject=stop.id, workspace=workspace, detail={"scope": stop.scope, "target": stop.target})
+
+
+def get(identifier: str) -> Stop:
+    """A switch by id. Raises NotFound. Call inside `tenancy.within`."""
+    stop = Stop.objects.filter(id=identifier).first()
+    if stop is None:
+        raise organisations.NotFound("There is no such stop.", rule="stop", current=identifier[:40], next_step="List the stops.")
+    return stop
 
 
 def engaged() -> QuerySet[Stop]:

@@ -299,6 +299,11 @@ def get_connector(slug: str, *, workspace: Workspace) -> Connector:
     return connector
 
 
+def connectors(workspace: str) -> QuerySet[Connector]:
+    """The connectors of a workspace by slug. Call inside `tenancy.within`."""
+    return Connector.objects.filter(workspace_id=workspace).order_by("slug")
+
+
 def _registry_changed(workspace: str) -> None:
     Workspace.objects.filter(id=workspace).update(registry=F("registry") + 1)
 

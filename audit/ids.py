@@ -1,5 +1,6 @@
 """Names for rows: a prefix that says the noun, then Crockford base32 that can be read aloud. No order, no meaning."""
 
+import hashlib
 import re
 import secrets
 
@@ -19,6 +20,14 @@ def new(prefix: str) -> str:
         raise ValueError(f"not an id prefix: {prefix!r}")
     length = LONG_LENGTH if prefix in LONG else LENGTH
     return f"{prefix}-{''.join([ALPHABET[byte & 31] for byte in secrets.token_bytes(length)])}"
+
+
+def of(prefix: str, text: str) -> str:
+    """The one identifier that a text has: for nouns whose name is unique in an installation."""
+    if _PREFIX.fullmatch(prefix) is None:
+        raise ValueError(f"not an id prefix: {prefix!r}")
+    length = LONG_LENGTH if prefix in LONG else LENGTH
+    return f"{prefix}-{''.join([ALPHABET[byte & 31] for byte in hashlib.sha256(text.encode()).digest()[:length]])}"
 
 
 def prefix_of(text: str) -> str:

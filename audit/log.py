@@ -78,3 +78,8 @@ def entries(
         found = found.filter(event=event)
     exact = {"subject": subject, "run_id": run, "actor_id": actor, "workspace_id": workspace, "at__gte": since, "at__lt": until}
     return found.filter(**{name: value for name, value in exact.items() if value}).order_by("-at", "-id")
+
+
+def get(identifier: str) -> models.Entry | None:
+    """One entry of the organisation in force. Call inside `tenancy.within`."""
+    return models.Entry.objects.filter(id=identifier).first()

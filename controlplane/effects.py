@@ -57,21 +57,9 @@ class Sending:
 
 def outbound(sending: Sending, arguments: Mapping[str, Any]) -> interface.Outbound:
     """Exactly what will be sent: headers rendered, key set."""
-    connector, tool = sending.connector, sending.tool
-    variables = {**sending.variables, "call.id": sending.call, **_secrets(sending)}
-    headers = {name: _FIELD.sub(lambda field: variables.get(field[1], ""), template) for name, template in connector["headers"].items()}
-    upstream = interface.Upstream(
-        kind=connector["kind"],
-        slug=connector["slug"],
-        url=connector["url"],
-        headers=headers,
-        timeout_s=connector["timeout_ms"] / 1000,
-        allow_private=connector["allow_private"],
-        identity=f"{sending.organisation}/{connector['id']}",
-        document=connector["document"],
-    )
+    tool = sending.tool
     return interface.Outbound(
-        upstream=upstream,
+        upstream=upstream_of(sending.organisation, sending.connector, {**sending.variables, "call.id": sending.call}),
         operation=tool.operation,
         arguments=dict(arguments),
         idempotency_key=sending.key,
@@ -81,11 +69,27 @@ def outbound(sending: Sending, arguments: Mapping[str, Any]) -> interface.Outbou
     )
 
 
-def _secrets(sending: Sending) -> dict[str, str]:
-    sealed = sending.connector.get("sealed")
+def upstream_of(organisation: str, connector: Mapping[str, Any], variables: Mapping[str, str]) -> interface.Upstream:
+    """Where a connector leads, its headers rendered with the variables and its own secrets."""
+    known = {**variables, **_secrets(organisation, connector)}
+    headers = {name: _FIELD.sub(lambda field: known.get(field[1], ""), template) for name, template in connector["headers"].items()}
+    return interface.Upstream(
+        kind=connector["kind"],
+        slug=connector["slug"],
+        url=connector["url"],
+        headers=headers,
+        timeout_s=connector["timeout_ms"] / 1000,
+        allow_private=connector["allow_private"],
+        identity=f"{organisation}/{connector['id']}",
+        document=connector["document"],
+    )
+
+
+def _secrets(organisation: str, connector: Mapping[str, Any]) -> dict[str, str]:
+    sealed = connector.get("sealed")
     if not sealed:
         return {}
-    kept = json.loads(vault.open_sealed(bytes.fromhex(sealed), aad=f"{sending.organisation}/{sending.connector['id']}"))
+    kept = json.loads(vault.open_sealed(bytes.fromhex(sealed), aad=f"{organisation}/{connector['id']}"))
     return {f"secret.{name}": value for name, value in kept.items()}
 
 

@@ -1,0 +1,24 @@
+"""Asking a connector what it offers. What it answers is recorded as drafts; a person classifies them before any agent may use one."""
+
+from agents import organisations, tools
+from agents.models import Connector, ToolVersion
+from agents.organisations import Principal
+from audit import tenancy
+from controlplane import connectors, effects
+
+
+def discover(*, by: Principal, connector: Connector) -> list[ToolVersion]:
+    """The newest version of every tool that the connector offers now; new and changed ones are drafts.
+
+    Raises Forbidden before anything is sent, DiscoveryFailed, or SchemaRejected for an offer that cannot be taken.
+    """
+    with tenancy.within(by.organisation):
+        organisations.require(by, "tools_manage", connector.workspace_id)
+    sealed = bytes(connector.sealed_secrets).hex() if connector.sealed_secrets is not None else None
+    described = {name: getattr(connector, name) for name in ("id", "kind", "slug", "url", "headers", "timeout_ms", "allow_private", "document")}
+    found = connectors.discover(effects.upstream_of(by.organisation, {**described, "sealed": sealed}, {}))
+    offers = [tools.Offer(one.name, one.title, one.description, one.input_schema, one.output_schema, one.hints, one.detail) for one in found]
+    tools.record_offers(by=by, connector=connector, offers=offers)
+    with tenancy.within(by.organisation):
+        offered = {offer.name for offer in offers}
+        return [row for row in tools.all_versions(connector.workspace_id) if row.tool.connector_id == connector.id and row.operation in offered]
