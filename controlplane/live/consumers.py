@@ -1,0 +1,160 @@
+"""The live socket: `/live/?workspace=slug`. It says that a topic changed, never what; the page then asks at an ordinary door.
+
+A person's session or bearer token decides which topics of the workspace it hears, when it opens and again every minute.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import redis
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib import auth
+from django.http import HttpRequest, parse_cookie
+from django.http.request import split_domain_port, validate_host
+
+from agents import identity, organisations
+from agents.organisations import Principal
+from audit import outcomes, tenancy
+from controlplane import guard, hop, publish
+
+logger = logging.getLogger(__name__)
+REAUTHORISE_S = 60.0
+PATH = "/live/"
+UNAUTHENTICATED, FORBIDDEN, NOWHERE, UNSPEAKING, LATER = 4401, 4403, 4404, 1003, 1013
+PERMISSION: Mapping[str, str] = {
+    "runs": "runs_view",
+    "approvals": "approvals_view",
+    "budgets": "budgets_view",
+    "audit": "audit_view",
+    "stops": "agents_view",
+}
+
+
+class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """One open page. Until it is accepted nothing is sent; what it sends is not listened to."""
+
+    def __init__(self, *, reauthorise_s: float = REAUTHORISE_S) -> None:
+        super().__init__()
+        self._every_s = reauthorise_s
+        self._joined: frozenset[str] = frozenset()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        code = FORBIDDEN if not is_ours(headers_of(self.scope)) else await self._authorise()
+        if code:
+            await self.close(code)
+            return
+        await self.accept()
+        self._watch = asyncio.create_task(self._keep_authorised())
+
+    async def disconnect(self, code: int) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._join(frozenset())
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self.close(UNSPEAKING)
+
+    async def live_signal(self, message: Mapping[str, Any]) -> None:
+        if message["topic"] in self._topics:
+            await self.send(text_data=orjson.dumps({name: message[name] for name in ("topic", "sequence", "id")}).decode())
+
+    @property
+    def _topics(self) -> set[str]:
+        return {name.rpartition(".")[2] for name in self._joined}
+
+    async def _authorise(self) -> int:
+        """Join exactly the groups this socket may hear now. Answers the code to close with, or 0."""
+        try:
+            await self._join(await hop.enter(groups, self.scope))
+        except identity.Unauthenticated:
+            return UNAUTHENTICATED
+        except outcomes.Refused:
+            return FORBIDDEN
+        except Exception:
+            logger.exception("a socket could not be authorised")
+            return LATER  # closed, not left open: nobody knows whether it still may
+        return 0
+
+    async def _keep_authorised(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            if code := await self._authorise():
+                await self.close(code)
+                return
+
+    async def _join(self, wanted: frozenset[str]) -> None:
+        """Redis being away when a page leaves is nobody's trouble; when one comes, it comes again later."""
+        for name in wanted - self._joined:
+            await self.channel_layer.group_add(name, self.channel_name)
+            self._joined |= {name}
+        for name in self._joined - wanted:
+            self._joined -= {name}
+            with contextlib.suppress(redis.RedisError, OSError):
+                await self.channel_layer.group_discard(name, self.channel_name)
+
+
+def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def is_ours(headers: Mapping[str, str]) -> bool:
+    """A browser must come from our own pages: its Origin is the host it connects to, and one we serve. A program needs none, but a token:
+    nobody else's page can make a browser send one.
+    """
+    origin, host = headers.get("origin", ""), headers.get("host", "")
+    if not origin:
+        return headers.get("authorization", "").lower().startswith("bearer ")
+    parts = urllib.parse.urlsplit(origin)
+    if parts.scheme not in {"http", "https"} or not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
+        return False
+    return parts.netloc == host or origin in settings.CSRF_TRUSTED_ORIGINS
+
+
+def groups(scope: Mapping[str, Any]) -> frozenset[str]:
+    """What this socket may hear: the topics of one workspace that its person may see. Raises a Refused otherwise."""
+    principal = _principal(headers_of(scope))
+    slug = dict(urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"))).get("workspace", "")
+    with tenancy.within(principal.organisation, read_only=True):
+        workspace = organisations.workspace_of(principal, slug)
+        topics = [topic for topic, permission in PERMISSION.items() if organisations.may(principal, permission, workspace.id)]
+    if not topics:
+        raise organisations.NotFound("There is no such workspace.", rule="workspace", current=slug[:40], next_step="Ask for a role in it.")
+    here = {publish.group(principal.organisation, place, topic) for topic in topics for place in (workspace.id, "")}
+    return frozenset(here | {publish.EVERYONE})
+
+
+def _principal(headers: Mapping[str, str]) -> Principal:
+    """A person, by token or by session. Agents wait at their own doors; a socket would tell them of others' work."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    found = identity.authenticate(token.strip()) if scheme.lower() == "bearer" else _by_session(headers.get("cookie", ""))
+    if found is None or found.kind != "person":
+        next_step = "Sign in, or send a person's token."
+        raise identity.Unauthenticated("Sign in first.", rule="authentication", current="none", limit="a person", next_step=next_step)
+    return found
+
+
+def _by_session(cookie: str) -> Principal | None:
+    request = HttpRequest()
+    request.session = importlib.import_module(settings.SESSION_ENGINE).SessionStore(parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME))
+    request.user = auth.get_user(request)
+    return guard.person(request)
+
+
+_live = Live.as_asgi()
+
+
+async def application(scope: hop.Scope, receive: hop.Receive, send: hop.Send) -> None:
+    """ASGI, websockets only."""
+    if scope["path"] == PATH:
+        await _live(scope, receive, send)
+    else:
+        await receive()
+        await send({"type": "websocket.close", "code": NOWHERE})
