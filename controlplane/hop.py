@@ -88,15 +88,23 @@ async def hot(door: Door, scope: Scope, receive: Receive, send: Send) -> None:
     if body is None:
         return await _send(send, problem(413, "too_large", f"A body is at most {MAX_BODY} bytes."))
     query = dict(urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     try:
-        said = await enter(door, Request(scope["method"], scope["path"], query, headers, body))
+        said = await enter(door, Request(scope["method"], scope["path"], query, _headers(scope), body))
         if isinstance(said, Wait):
             said = await _wait(said)
     except Exception:
         logger.exception("a door failed", extra={"path": scope["path"]})
         said = problem(500, "internal", "Remit failed to answer. Nothing was sent that is not recorded.")
     await _send(send, said)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """By name. One that is sent twice is joined (RFC 9110), so that nobody in front of us and we can read different ones."""
+    found: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
 
 
 async def _wait(wait: Wait) -> Answer:
