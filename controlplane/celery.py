@@ -1,4 +1,4 @@
-"""The worker process: `celery -A controlplane.celery worker --pool threads`. Celery answers the bell; the watch beside it looks by itself."""
+"""The worker process: `celery -A controlplane.celery worker --pool threads`. Celery answers the bell; the watch looks by itself."""
 
 import os
 from typing import Any

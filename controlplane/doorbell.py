@@ -1,5 +1,5 @@
-"""The bell that wakes workers: a Celery application with one message, which says nothing but "look". What there is to do stands in PostgreSQL;
-a ring that is lost, repeated or forged changes latency and nothing else.
+"""The bell that wakes workers: a Celery application with one message, "look". What there is to do stands in PostgreSQL; a ring
+that is lost, repeated or forged changes latency and nothing else.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""Signals for pages that are open: "this topic changed, look again", never what changed. PostgreSQL notifies of an audit entry; the sweep passes
-it on through Redis. Losing a signal costs a page some freshness. This stands below the doors because the sweep speaks and `live/` listens.
+"""Signals for pages that are open: "this topic changed, look again", never what changed. PostgreSQL notifies of an audit entry; the sweep
+passes it on through Redis. Losing one costs a page some freshness. This stands below the doors: the sweep speaks and `live/` listens.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio
-from channels.layers import get_channel_layer
+from channels.layers import get_channel_layer  # type: ignore[import-untyped]
 from django.conf import settings
 
 logger = logging.getLogger(__name__)

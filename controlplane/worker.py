@@ -21,7 +21,7 @@ RECONCILE_ATTEMPTS = 300  # with the pauses of `give_back`, a little more than t
 
 
 def drain() -> int:
-    """Claim due work until none is left, or this process is leaving, and perform it; says how much. Any number of threads may do this at once."""
+    """Claim due work until none is left, or this process is leaving, and perform it; says how much. Any thread may do this."""
     done = 0
     try:
         while not STOPPING.is_set() and (lease := outbox.claim()) is not None:
@@ -90,7 +90,7 @@ def _resume(lease: outbox.Lease) -> bool:
 
 
 def _reconcile(lease: outbox.Lease) -> bool:
-    """What is in doubt and cannot be asked about (E2, E4) is for people. The rest is asked again for a day, and then it is for people too."""
+    """What is in doubt and cannot be asked about (E2, E4) is for people. The rest is asked again for a day, then it is for them too."""
     try:
         recovery.reconcile(lease.organisation, lease.subject)
     except recovery.StillInDoubt:
@@ -118,7 +118,7 @@ PERFORM: Mapping[str, Callable[[outbox.Lease], bool]] = {
 
 
 class Watch:
-    """Looks for work by itself, at every notification from PostgreSQL and at least once a second: a silent bell costs latency, nothing else."""
+    """Looks for work by itself, when PostgreSQL notifies and at least once a second: a silent bell costs latency, nothing else."""
 
     def __init__(self) -> None:
         self._hands = concurrent.futures.ThreadPoolExecutor(HANDS, thread_name_prefix="drain")

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import redis
-from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[import-untyped]
 from django.conf import settings
 from django.contrib import auth
 from django.http import HttpRequest, parse_cookie
