@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
 from django.db import connection
 from django.db.models import QuerySet
 
@@ -229,11 +230,16 @@ def settle(*, by: log.Actor, run: str, call: str, outcome: Outcome, detail: Mapp
             }
         ),
     }
-    answer = ask("select gate_settle(%s::jsonb, %s)", canonical.text(asked), sealed)
+    answer = ask("select gate_settle(%s::jsonb, %s)", parameters(asked), sealed)
     return bool(answer["settled"])
 
 
 STORED = 512 * 1024  # characters of a redacted result that are kept
+
+
+def parameters(asked: Mapping[str, Any]) -> str:
+    """The argument of one of the gate's SQL functions as JSON text. What is stored or hashed inside it is canonical text already."""
+    return orjson.dumps(asked).decode()
 
 
 def ask(statement: str, *parameters: Any) -> Any:

@@ -35,6 +35,10 @@ class IdempotencyConflict(outcomes.Refused):
     code = "idempotency_conflict"
 
 
+class WouldFail(outcomes.Refused):
+    code = "would_fail"
+
+
 class InProgress(outcomes.Refused):
     code = "idempotency_in_progress"
 
@@ -137,7 +141,7 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         if tool and tool.is_write and not examined.refusal
         else None
     )
-    verdict = runs.ask("select gate_admit(%s::jsonb, %s)", canonical.text(asked), sealed)
+    verdict = runs.ask("select gate_admit(%s::jsonb, %s)", runs.parameters(asked), sealed)
     if verdict["verdict"] == "REPLAY":
         return _repeat(proposal, context, {"id": verdict["call"], "body_digest": verdict["body_digest"]})
     if verdict["verdict"] == "REFUSED" or tool is None:
@@ -162,7 +166,10 @@ def proceed(principal: Principal, examined: examination.Examined, call: str, arg
         target = effects.dry_run(sent, tool)
     except (interface.PreviewFailed, interface.NotSent, interface.Unknown) as error:
         return settled(sending, _unplanned(str(error)))
+    if target.facts.get("would_fail"):
+        return settled(sending, _futile(tool, target))
     with tenancy.within(principal.organisation, durable=True):  # T2
+        requests.run_lock(sending.run)
         row = Call.objects.select_related("run").select_for_update(of=("self",)).get(id=call)
         if row.state != Call.State.ADMITTED:
             return standing(principal.organisation, call)
@@ -247,7 +254,7 @@ def send(
         "scopes": scopes,
         "amount": sending.tool.price_micros or 0,
     }
-    intended = runs.ask("select gate_intend(%s::jsonb)", canonical.text(asked))
+    intended = runs.ask("select gate_intend(%s::jsonb)", runs.parameters(asked))
     if intended["verdict"] == "CONSUMED":
         return standing(sending.organisation, sending.call)
     if intended["verdict"] != "INTENDED":
@@ -280,6 +287,20 @@ def _unplanned(why: str) -> runs.Outcome:
         next_step="Check what the call names, then propose it again.",
     )
     return runs.Outcome(state=Call.State.FAILED, event="call.failed", refusal=refusal.as_dict(), is_error=True, note=why[:500], wake=False)
+
+
+def _futile(tool: tools.Facts, target: plans.Target) -> runs.Outcome:
+    """The system itself says that this write would fail: nobody is asked about it."""
+    reason = target.facts["would_fail"]
+    refusal = WouldFail(
+        f"{tool.name} would fail: {reason.get('message', '')}",
+        rule=str(reason.get("code", "preview")),
+        current=target.entity,
+        limit="a write that can succeed",
+        who="whoever proposes the call",
+        next_step="Correct what the message names and propose it again.",
+    )
+    return runs.Outcome(state=Call.State.FAILED, event="call.failed", refusal=refusal.as_dict(), is_error=True, note=refusal.message[:500])
 
 
 def _repeat(proposal: examination.Proposal, context: dict[str, Any], recorded: dict[str, Any]) -> Admission:

@@ -97,7 +97,7 @@ def ask(asked: Asked) -> gate.Admission:
         "audit": facts,
         "audit_text": log.detail_text(facts),
     }
-    verdict = runs.ask("select gate_admit(%s::jsonb, %s)", canonical.text(record), None)
+    verdict = runs.ask("select gate_admit(%s::jsonb, %s)", runs.parameters(record), None)
     if verdict["verdict"] == "REPLAY":
         return _repeat(asked, verdict["call"])
     if verdict["verdict"] == "REFUSED":

@@ -140,23 +140,28 @@ def _step(lease: outbox.Lease, run: Run, actor: Principal) -> bool:
             runs.add_step(run=run, kind=Step.Kind.PROMPT, content=_prompt(run))
             return True
     answered = {content["id"] for kind, _, content in steps if kind == Step.Kind.TOOL}
-    last = [content for kind, _, content in steps if kind == Step.Kind.MODEL]
-    for call in last[-1]["calls"] if last else []:
-        if f"{len(last)}/{call['id']}" not in answered:
-            return _tool(lease, run, actor, f"{len(last)}/{call['id']}", call)
-    if last and not last[-1]["calls"]:
-        summary = last[-1]["text"] or "Finished."
-        handed = last[-1].get("finish_reason") == "handoff"
-        runs.end(
-            by=actor,
-            run=run,
-            state=Run.State.HANDED_OFF if handed else Run.State.SUCCEEDED,
-            summary=summary,
-            event="run.handed_off" if handed else "run.finished",
-            handed_to=run.agent.owner_id if handed else "",
-        )
+    turns = [(call, content) for kind, call, content in steps if kind == Step.Kind.MODEL]
+    if turns and turns[-1][1]["calls"]:
+        for call in gate.standing(lease.organisation, turns[-1][0]).result["calls"]:  # exact: the step beside it is redacted
+            key = f"{len(turns)}/{call['id']}"
+            if key not in answered:
+                return _tool(lease, run, actor, key, call)
+    elif turns:
+        _end(run, actor, steps, summary=turns[-1][1]["text"] or "Finished.")
         return False
-    return _model(lease, run, actor, steps, turn=len(last))
+    return _model(lease, run, actor, steps, turn=len(turns))
+
+
+_LEFT_OPEN = frozenset({"denied", "expired", "void", "refused", "in_doubt"})
+
+
+def _end(run: Run, actor: Principal, steps: list[tuple[str, str, dict[str, Any]]], *, summary: str) -> None:
+    """The agent has nothing more to do. If the last thing it tried was not done, a person must go on, so the run is handed to its owner."""
+    tried = [content["status"] for kind, _, content in steps if kind == Step.Kind.TOOL]
+    if tried and tried[-1] in _LEFT_OPEN:
+        runs.end(by=actor, run=run, state=Run.State.HANDED_OFF, summary=summary, event="run.handed_off", handed_to=run.agent.owner_id)
+    else:
+        runs.end(by=actor, run=run, state=Run.State.SUCCEEDED, summary=summary)
 
 
 def _prompt(run: Run) -> dict[str, Any]:

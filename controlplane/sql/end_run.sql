@@ -14,7 +14,6 @@ BEGIN
         WHERE organisation_id = p_organisation AND call_id = v_call.id AND state IN ('OPEN', 'APPROVED');
         PERFORM budget_settle(p_organisation, v_call.id, 0, false);
     END LOOP;
-    DELETE FROM agents_work WHERE organisation_id = p_organisation AND kind = 'run.advance' AND subject = p_run;
     PERFORM audit_append(p_organisation, v_run.workspace_id, p_event, p_actor_kind, p_actor_id, p_run, p_run, canonical(p_detail));
     RETURN true;
 END $$;
