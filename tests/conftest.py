@@ -27,9 +27,8 @@ def database_url(url: str, name: str) -> str:
 def django_db_setup(worker_id: str, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:  # type: ignore[type-arg]
     """Make this process's database as the owner, then connect to it as the application."""
     owner, app = os.environ["DATABASE_OWNER_URL"], os.environ["DATABASE_URL"]
-    name = f"remit_test_{worker_id}"
+    name = f"remit_test_{worker_id}_{os.getpid()}"  # several runs may share a server
     with psycopg.connect(database_url(owner, "postgres"), autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     environment = {**os.environ, "DATABASE_URL": database_url(owner, name), "DJANGO_SETTINGS_MODULE": "tests.settings"}
     subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environment, check=True)
@@ -42,6 +41,8 @@ def django_db_setup(worker_id: str, django_db_blocker: pytest.FixtureRequest) ->
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         yield
     connections.close_all()
+    with psycopg.connect(database_url(owner, "postgres"), autocommit=True) as admin:
+        admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(autouse=True)
