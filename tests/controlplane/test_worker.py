@@ -1,0 +1,225 @@
+"""The worker: every kind of work is done once, what goes wrong stays with its own piece, and a lost lease writes nothing."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection, connections
+
+from agents.models import Call, Run, Work
+from approvals import requests
+from audit import tenancy
+from controlplane import outbox, worker
+from tests.controlplane import hosted
+from tests.world import World
+
+PAY = ("pay", {"account": "a", "amount": 5})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REMIT_RECORDINGS", str(tmp_path))
+    hosted.record(tmp_path, "pay", [("get_account", {"account": "a"}), PAY])
+    hosted.record(tmp_path, "ask", [("pay", {"account": "a", "amount": 50})])
+    hosted.record(tmp_path, "slow", [("slow_read", {}), PAY])
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_by_others() -> Iterator[None]:
+    """Claiming looks across organisations; what other tests left is dropped."""
+    while (lease := outbox.claim()) is not None:
+        outbox.finish(lease)
+    yield
+    worker.STOPPING.clear()
+
+
+def test_a_hosted_run_is_carried_to_its_end_and_its_work_is_gone(world: World, folder: Path) -> None:
+    hosted.may_play(world)
+    run = hosted.play(world, folder, "pay")
+    assert worker.drain() >= 1  # a write that settles rings again, so it is looked at once more
+    assert hosted.reload(world, run).state == Run.State.SUCCEEDED
+    assert hosted.steps_of(world, run) == ["PROMPT", "MODEL", "TOOL", "MODEL", "TOOL", "MODEL"]
+    assert [write[1]["amount"] for write in world.bank.writes()] == [5]
+    assert hosted.work_of(world) == []
+
+
+def test_an_approved_call_is_sent_and_the_run_behind_it_goes_on(world: World, folder: Path) -> None:
+    hosted.may_play(world)
+    run = hosted.play(world, folder, "ask")
+    worker.drain()
+    assert hosted.reload(world, run).state == Run.State.WAITING
+    (call,) = hosted.calls_of(world, run, kind="TOOL")
+    (expiry,) = hosted.work_of(world, kind=Work.Kind.EXPIRE)
+    request = world.request(expiry.subject)
+    requests.vote(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
+    assert worker.drain() >= 1
+    assert hosted.call_of(world, call.id).state == Call.State.APPLIED
+    assert hosted.reload(world, run).state == Run.State.SUCCEEDED
+    assert len(world.bank.writes()) == 1
+    assert [work.id for work in hosted.work_of(world)] == [expiry.id], "which will find that there is nothing to expire"
+    hosted.make_due(world)
+    worker.drain()
+    assert hosted.work_of(world) == []
+    assert hosted.call_of(world, call.id).state == Call.State.APPLIED
+
+
+def test_a_request_nobody_decided_expires_and_the_agent_is_told(world: World) -> None:
+    said = world.start().call("pay", {"account": "a", "amount": 50})
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute("update approvals_request set expires_at = clock_timestamp() where organisation_id = %s", [world.organisation])
+    hosted.make_due(world)
+    worker.drain()
+    row = hosted.call_of(world, said.call)
+    assert row.state == Call.State.EXPIRED
+    assert "expired" in row.refusal
+    assert hosted.work_of(world) == []
+
+
+def test_an_answer_that_was_lost_is_asked_for_under_the_same_key_and_applied_once(world: World) -> None:
+    world.bank.hang_up_after = "pay"
+    said = world.start().call(*PAY)
+    assert said.status == "in_doubt"
+    hosted.make_due(world)
+    worker.drain()
+    (left,) = hosted.work_of(world)
+    assert (left.kind, left.lease_until) == (Work.Kind.RECONCILE, None), "still unanswered, so it is asked again later"
+    world.bank.hang_up_after = ""
+    hosted.make_due(world)
+    worker.drain()
+    assert hosted.call_of(world, said.call).state == Call.State.APPLIED
+    assert hosted.work_of(world) == []
+    assert world.bank.accounts["a"]["balance"] == 995
+    assert len({key for _, _, key in world.bank.writes()}) == 1
+
+
+def test_an_upstream_that_promises_nothing_is_left_to_people(world: World) -> None:
+    run = world.start()
+    held = run.call("close_account", {"account": "b"})
+    world.bank.hang_up_after = "close_account"
+    world.approve(held, "ann", "ben")
+    worker.drain()
+    assert hosted.call_of(world, held.call).state == Call.State.IN_DOUBT
+    hosted.make_due(world)
+    worker.drain()
+    assert hosted.call_of(world, held.call).state == Call.State.IN_DOUBT
+    assert hosted.work_of(world) == []
+    assert len(world.bank.writes()) == 1, "never sent again"
+
+
+def test_a_call_left_behind_before_anything_was_sent_fails_and_its_money_returns(world: World) -> None:
+    run = world.start()
+    said = run.call(*PAY)
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute("update agents_call set state = 'ADMITTED' where organisation_id = %s and id = %s", [world.organisation, said.call])
+        cursor.execute("select work_ring(%s, 'call.recover', %s)", [world.organisation, said.call])
+    worker.drain()
+    row = hosted.call_of(world, said.call)
+    assert (row.state, hosted.work_of(world)) == (Call.State.FAILED, [])
+
+
+def test_poison_comes_back_later_each_time_and_the_work_behind_it_is_done(world: World, elsewhere: World, folder: Path) -> None:
+    with tenancy.within(world.organisation):
+        outbox.enqueue(organisation=world.organisation, kind=Work.Kind.RESUME, subject="C-0000000000")
+    hosted.may_play(elsewhere)
+    run = hosted.play(elsewhere, folder, "pay")
+    worker.drain()
+    assert hosted.reload(elsewhere, run).state == Run.State.SUCCEEDED
+    pauses = []
+    for attempt in (1, 2, 3):
+        (left,) = hosted.work_of(world)
+        assert (left.attempts, left.lease_until) == (attempt, None)
+        pauses.append((left.due_at - requests.database_now()).total_seconds())
+        hosted.make_due(world)
+        worker.drain()
+    assert pauses == sorted(pauses)
+    assert pauses[0] > 0.5
+
+
+def test_a_run_that_breaks_each_time_ends_failed_and_says_so(world: World, folder: Path) -> None:
+    hosted.may_play(world)
+    run = hosted.play(world, folder, "pay", max_output_tokens="many")
+    for attempt in range(1, outbox.MOST_ATTEMPTS + 1):
+        assert hosted.reload(world, run).state in {Run.State.QUEUED, Run.State.RUNNING}, attempt
+        hosted.make_due(world)
+        worker.drain()
+    assert hosted.reload(world, run).state == Run.State.FAILED
+    assert "after 5 attempts: ValueError" in run.summary
+    assert hosted.work_of(world) == []
+    assert world.events("run.failed", subject=run.id) == ["run.failed"]
+
+
+def test_a_run_that_kills_its_processes_is_ended_before_it_kills_another(world: World, folder: Path) -> None:
+    hosted.may_play(world)
+    run = hosted.play(world, folder, "pay")
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute("update agents_work set attempts = %s where organisation_id = %s", [outbox.MOST_ATTEMPTS, world.organisation])
+    worker.drain()
+    assert hosted.reload(world, run).state == Run.State.FAILED
+    assert "died with it" in run.summary
+    assert world.bank.arrived == []
+
+
+def test_who_lost_the_lease_writes_nothing_more(world: World, folder: Path) -> None:
+    hosted.may_play(world)
+    run = hosted.play(world, folder, "slow")
+
+    def stalled() -> None:
+        worker.drain()
+        connections.close_all()
+
+    first = threading.Thread(target=stalled)
+    first.start()
+    hosted.until(lambda: hosted.calls_of(world, run, kind="TOOL"))
+    with tenancy.within(world.organisation), connection.cursor() as cursor:  # as another worker's claim would
+        cursor.execute(
+            "update agents_work set fence = fence + 1, lease_until = clock_timestamp() + interval '1 minute' where organisation_id = %s",
+            [world.organisation],
+        )
+    before = hosted.steps_of(world, run)
+    world.bank.gate.set()
+    first.join(15)
+    assert not first.is_alive()
+    assert hosted.steps_of(world, run) == before
+    (work,) = hosted.work_of(world)
+    assert work.lease_until is not None, "and it did not give back what is not its own"
+    hosted.make_due(world)
+    worker.drain()
+    assert hosted.reload(world, run).state == Run.State.SUCCEEDED
+    assert len(world.bank.writes()) == 1
+
+
+def test_a_process_that_was_asked_to_leave_finishes_its_item_and_claims_no_other(world: World, folder: Path) -> None:
+    hosted.may_play(world)
+    runs = [hosted.play(world, folder, "slow"), hosted.play(world, folder, "pay")]
+
+    def leaving() -> None:
+        worker.drain()
+        connections.close_all()
+
+    hand = threading.Thread(target=leaving)
+    hand.start()
+    hosted.until(lambda: hosted.calls_of(world, runs[0], kind="TOOL"))
+    worker.STOPPING.set()
+    world.bank.gate.set()
+    hand.join(15)
+    assert not hand.is_alive()
+    assert [hosted.reload(world, run).state for run in runs] == [Run.State.SUCCEEDED, Run.State.QUEUED]
+    assert runs[1].id in [work.subject for work in hosted.work_of(world)]
+
+
+def test_a_heartbeat_keeps_the_lease_of_work_longer_than_a_lease(world: World, folder: Path) -> None:
+    hosted.may_play(world)
+    run = hosted.play(world, folder, "slow")
+    hand = threading.Thread(target=lambda: (worker.drain(), connections.close_all()))
+    hand.start()
+    hosted.until(lambda: hosted.calls_of(world, run, kind="TOOL"))
+    (at_first,) = hosted.work_of(world)
+    assert at_first.lease_until is not None
+    lease = at_first.lease_until
+    hosted.until(lambda: (now := hosted.work_of(world)[0].lease_until) is not None and (now - lease).total_seconds() > 1.5)
+    assert outbox.claim() is None
+    world.bank.gate.set()
+    hand.join(15)
+    assert hosted.reload(world, run).state == Run.State.SUCCEEDED
