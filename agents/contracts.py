@@ -167,6 +167,20 @@ def get(slug: str, *, workspace: Workspace) -> Agent:
     return agent
 
 
+def find(identifier: str) -> Agent:
+    """An agent by id, or by slug where only one workspace has it. Raises NotFound. Call inside `tenancy.within`."""
+    found = list(
+        Agent.objects.filter(**({"id": identifier} if identifier.startswith("AG-") else {"slug": identifier})).select_related(
+            "version", "owner"
+        )[:2]
+    )
+    if len(found) != 1:
+        raise organisations.NotFound(
+            "There is no such agent, or more than one.", rule="agent", current=identifier[:80], next_step="Give its id."
+        )
+    return found[0]
+
+
 def in_workspace(workspace: str) -> QuerySet[Agent]:
     """The agents of a workspace by name. Call inside `tenancy.within`."""
     return Agent.objects.filter(workspace_id=workspace).select_related("version", "owner").order_by("slug")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import close_old_connections
 from django.http import HttpResponse
@@ -27,6 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 POOL = concurrent.futures.ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="remit")
 MAX_BODY = 1 << 20
+MAX_LOAD = 8 << 20  # outside the hot doors: bulk loads and uploads
 POLL_S = (0.05, 0.1, 0.2, 0.25)  # how often a waiting request looks; the last is repeated
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    query_string: str = ""
 
     @property
     def token(self) -> str:
@@ -84,12 +87,14 @@ def _inside(function: Callable[..., Any], *arguments: Any) -> Any:
 
 async def hot(door: Door, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one request at a hot door."""
-    body = await _body(receive)
-    if body is None:
-        return await _send(send, problem(413, "too_large", f"A body is at most {MAX_BODY} bytes."))
-    query = dict(urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     try:
-        said = await enter(door, Request(scope["method"], scope["path"], query, _headers(scope), body))
+        body = await _body(receive)
+    except ConnectionAbortedError:
+        return
+    query_string = scope["query_string"].decode("latin-1")
+    query = dict(urllib.parse.parse_qsl(query_string, keep_blank_values=True))
+    try:
+        said = await enter(door, Request(scope["method"], scope["path"], query, _headers(scope), body, query_string))
         if isinstance(said, Wait):
             said = await _wait(said)
     except Exception:
@@ -120,17 +125,19 @@ async def _wait(wait: Wait) -> Answer:
     return last
 
 
-async def _body(receive: Receive) -> bytes | None:
-    chunks, size = [], 0
+async def _body(receive: Receive) -> bytes:
+    """The body, or its first MAX_BODY + 1 bytes: that is too large for every parser, and the door that says so knows who sent it."""
+    chunks: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b"".join(chunks)
+            raise ConnectionAbortedError  # half a request is none, even when what came of it reads like one
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > MAX_BODY:
-            return None
         chunks.append(chunk)
+        if size > MAX_BODY:
+            return b"".join(chunks)[: MAX_BODY + 1]
         if not message.get("more_body"):
             return b"".join(chunks)
 
@@ -163,6 +170,21 @@ def problem(status: int, code: str, message: str, **more: Any) -> Answer:
     return Answer(status, json.dumps(body).encode(), {"content-type": "application/problem+json"})
 
 
+def _at_most(limit: int, receive: Receive) -> Receive:
+    """The same messages; RequestDataTooBig when the body is longer."""
+    size = 0
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise RequestDataTooBig
+        return message
+
+    return counted
+
+
 class OneHop(ASGIHandler):
     """Django's ordinary synchronous handler, middleware and all, entered by one hop. Streaming answers are sent chunk by chunk from the pool."""
 
@@ -172,7 +194,9 @@ class OneHop(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await self.read_body(receive)
+            body = await self.read_body(_at_most(MAX_LOAD, receive))
+        except RequestDataTooBig:
+            return await _send(send, problem(413, "too_large", f"A body is at most {MAX_LOAD} bytes."))
         except Exception:
             return  # the client left while sending
         set_script_prefix(str(scope.get("root_path", "")))
