@@ -45,7 +45,8 @@ def read(body: bytes) -> Frame:
         message = strict.parse(body)
     except strict.Malformed as malformed:
         error = PARSE_ERROR if type(malformed) in _NOT_JSON else INVALID_REQUEST
-        raise Rejected(error, malformed.message, code=malformed.code, data=malformed.details) from None
+        status = 413 if isinstance(malformed, strict.TooLarge) else 400
+        raise Rejected(error, malformed.message, code=malformed.code, status=status, data=malformed.details) from None
     if isinstance(message, list):
         raise Rejected(INVALID_REQUEST, "Batches are not accepted; send each message by itself.", code="batch")
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
