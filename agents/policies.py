@@ -90,10 +90,13 @@ def get(identifier: str) -> PolicySet:
     """A policy set by id. Raises NotFound. Call inside `tenancy.within`."""
     row = PolicySet.objects.filter(id=identifier).first()
     if row is None:
-        raise organisations.NotFound(
-            "There is no such policy set.", rule="policy set", current=identifier, next_step="List the policy sets."
-        )
+        raise no_such(identifier)
     return row
+
+
+def no_such(identifier: str) -> organisations.NotFound:
+    """Absent and forbidden look the same."""
+    return organisations.NotFound("There is no such policy set.", rule="policy set", current=identifier, next_step="List the policy sets.")
 
 
 def listed(workspace: str) -> QuerySet[PolicySet]:

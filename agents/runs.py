@@ -9,7 +9,7 @@ import orjson
 from django.db import connection
 from django.db.models import QuerySet
 
-from agents import organisations
+from agents import organisations, tools
 from agents.models import Agent, Call, Capability, Effect, Run, Step
 from agents.organisations import Principal
 from audit import canonical, ids, log, redaction, tenancy, vault
@@ -125,6 +125,15 @@ def get_call(identifier: str, *, by: Principal) -> Call:
     if call is None or not _visible(call.run, by, "runs_view"):
         raise organisations.NotFound("There is no such call.", rule="call", current=identifier[:40], next_step="List the run's calls.")
     return call
+
+
+def tools_of(by: Principal) -> list[tools.Facts]:
+    """The tools that an agent's key may name: of its run, or of the agent's current version. Call inside `tenancy.within`."""
+    if by.run:
+        run = get(by.run, by=by)
+        return tools.usable(run.agent_version_id, {"tools": run.capability.tools} if run.capability else None)
+    version = Agent.objects.values_list("version_id", flat=True).get(id=by.id)
+    return tools.pinned(version) if version else []
 
 
 def calls(run: Run) -> QuerySet[Call]:

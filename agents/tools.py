@@ -327,6 +327,11 @@ def all_versions(workspace: str) -> QuerySet[ToolVersion]:
     )
 
 
+def newest(workspace: str) -> QuerySet[ToolVersion]:
+    """The same, in no order: for pages. Call inside `tenancy.within`."""
+    return ToolVersion.objects.filter(id__in=all_versions(workspace).values("id")).select_related("tool__connector")
+
+
 def pinned(agent_version: str) -> list[Facts]:
     """The tools an agent version may name and that are active now, by name. Call inside `tenancy.within`."""
     rows = (

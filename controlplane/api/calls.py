@@ -1,0 +1,152 @@
+"""The agent's own doors, hot: propose a call, and look or wait for how one stands. Plain functions in the pool; a wait holds no thread."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+
+from agents import organisations, runs
+from agents.models import Call
+from agents.organisations import Principal
+from audit import tenancy
+from controlplane import examination, gate, hop, runner
+from controlplane.api import errors, inputs, parsing
+from controlplane.api import runs as run_doors
+
+PREFIX = "/api/v1/calls/"
+LONGEST_WAIT_S = 60
+LONGEST_KEY = 255
+POLL_AFTER_MS = 1000
+UNDECIDED = frozenset({"pending_approval", "drafted", "running", "in_doubt"})
+_FIELDS = ("tool", "arguments", "run")
+
+
+class InvalidIdempotencyKey(errors.BadRequest):
+    code = "invalid_idempotency_key"
+
+
+@errors.guarded
+def propose(by: Principal, request: hop.Request) -> hop.Answer:
+    """POST /api/v1/calls: put one tool call through the gate."""
+    if request.method != "POST":
+        raise errors.not_allowed(request.method, "POST")
+    inputs.plain(request.query_string)
+    key = idempotency_key(request.headers.get("idempotency-key"))
+    given = _proposed(parsing.of_bytes(request.body, request.headers.get("content-type", "")))
+    run = _run_of(by, given.get("run", ""))
+    return _answer(gate.admit(examination.Proposal(principal=by, run=run, name=given["tool"], arguments=given["arguments"], key=key)))
+
+
+@errors.guarded
+def show(by: Principal, request: hop.Request) -> hop.Answer | hop.Wait:
+    """GET /api/v1/calls/{id}?wait=25: how a call stands, or how it stands once it is decided."""
+    if request.method != "GET":
+        raise errors.not_allowed(request.method, "GET")
+    identifier, seconds = request.path.removeprefix(PREFIX), _seconds(request)
+    inputs.plain_path(identifier)
+    found = _standing(by, identifier)
+    if not seconds or found["status"] not in UNDECIDED:
+        return _ok(found)
+
+    def look() -> hop.Answer | None:
+        return _ok(_standing(by, identifier)) if _is_over(by, identifier) else None
+
+    return hop.Wait(look=look, last=lambda: _ok(_standing(by, identifier)), seconds=seconds)
+
+
+def idempotency_key(given: str | None) -> str:
+    """The key, or nothing when none was sent. Raises InvalidIdempotencyKey."""
+    if given is None:
+        return ""
+    if not 0 < len(given) <= LONGEST_KEY or not all("!" <= character <= "~" for character in given):
+        raise InvalidIdempotencyKey(
+            "An Idempotency-Key is 1 to 255 visible ASCII characters.",
+            rule="idempotency key",
+            current=f"{len(given)} characters",
+            limit=LONGEST_KEY,
+            next_step="Send a UUID.",
+            pointer="Idempotency-Key",
+        )
+    return given
+
+
+def _proposed(body: Any) -> dict[str, Any]:
+    """By hand, because it is hot. Arguments are the gate's matter: whatever they are, their schema judges them."""
+    if not isinstance(body, dict):
+        raise inputs.invalid("", "an object", got=type(body).__name__)
+    for name in body:
+        if name not in _FIELDS:
+            raise inputs.unknown(f"/{inputs.escaped(name)}", known=list(_FIELDS))
+    if not isinstance(body.get("tool"), str):
+        raise inputs.invalid("/tool", "a string")
+    if "arguments" not in body:
+        raise inputs.invalid("/arguments", "the arguments, {} for none")
+    if not isinstance(body.get("run", ""), str):
+        raise inputs.invalid("/run", "a string")
+    return body
+
+
+def _run_of(by: Principal, named: str) -> str:
+    """A run's key acts in its run. An agent's own key acts in the run it names, or in its open one."""
+    if by.kind != "agent":
+        raise organisations.Forbidden(
+            "Only agents propose calls.",
+            rule="principal",
+            current=by.kind,
+            limit="an agent's or a run's key",
+            next_step="Start a run and use its token.",
+        )
+    if by.run and named and named != by.run:
+        raise organisations.NotFound("There is no such run.", rule="run", next_step="Leave `run` out: the token says which run this is.")
+    return by.run or named or runner.open_run_of(by)
+
+
+def _seconds(request: hop.Request) -> int:
+    inputs.plain(request.query_string)
+    for name in request.query:
+        if name != "wait":
+            raise inputs.unknown(f"?{inputs.escaped(name)}", known=["wait"])
+    text = request.query.get("wait", "0")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) <= LONGEST_WAIT_S):
+        raise inputs.invalid("?wait", f"whole seconds from 0 to {LONGEST_WAIT_S}")
+    return int(text)
+
+
+def _is_over(by: Principal, identifier: str) -> bool:
+    with tenancy.within(by.organisation, read_only=True):
+        return runs.get_call(identifier, by=by).state in Call.OVER
+
+
+def _standing(by: Principal, identifier: str) -> dict[str, Any]:
+    """An agent receives its result exactly; people see what the record keeps, without the secrets."""
+    with tenancy.within(by.organisation, read_only=True):
+        call = runs.get_call(identifier, by=by)
+        admission = gate.standing(by.organisation, call.id)
+    told = {**errors.facts(admission.refusal), **_told(admission)} if admission.refusal else _told(admission)
+    if by.kind != "agent" and call.result:
+        told["result"] = run_doors.kept(call.result)
+    return {**told, "tool": call.name, "run": call.run_id, "number": call.number, "tier": call.tier, "fingerprint": call.fingerprint}
+
+
+def _answer(admission: gate.Admission) -> hop.Answer:
+    headers = {"Idempotent-Replayed": "true"} if admission.is_replay else {}
+    if admission.refusal and admission.status not in UNDECIDED and admission.result is None:
+        return errors.answer({**admission.refusal, "call": admission.call, "outcome": admission.status}, headers=headers)
+    told = {**errors.facts(admission.refusal), **_told(admission)} if admission.refusal else _told(admission)
+    return _ok(told, status=202 if admission.status in UNDECIDED else 200, headers=headers)
+
+
+def _told(admission: gate.Admission) -> dict[str, Any]:
+    told: dict[str, Any] = {"call": admission.call, "status": admission.status}
+    if admission.result is not None:
+        told["result"] = admission.result
+    if admission.approval:
+        told |= {"approval": admission.approval, "plan": admission.plan, "expires_at": admission.expires_at}
+        told["url"] = f"{settings.PUBLIC_URL}/approvals/{admission.approval}"
+    if admission.status in UNDECIDED:
+        told |= {"poll_after_ms": POLL_AFTER_MS, "wait": f"{settings.PUBLIC_URL}{PREFIX}{admission.call}?wait=25"}
+    return told
+
+
+def _ok(told: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> hop.Answer:
+    return hop.Answer(status, json.dumps(told, separators=(",", ":")).encode(), headers or {})

@@ -1,0 +1,64 @@
+"""Every address of the product but the hot ones, which `asgi` serves: /api/v1/calls, /api/v1/calls/{id} and /mcp."""
+
+from csp.decorators import csp_update
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from controlplane import health
+from controlplane.api import agents, approvals, audit, budgets, connectors, errors, keys, members, policies, runs, stops, tools
+from controlplane.api.routing import at
+
+# The viewer's own styles and pictures; it is the only page that needs either.
+_docs = csp_update({"style-src": ["'unsafe-inline'"], "img-src": ["data:"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
+
+api: list[URLPattern | URLResolver] = [
+    path("runs", at(GET=runs.listed, POST=runs.start)),
+    path("runs/<str:identifier>", at(GET=runs.show)),
+    path("runs/<str:identifier>/calls", at(GET=runs.calls)),
+    path("runs/<str:identifier>/steps", at(GET=runs.steps)),
+    path("runs/<str:identifier>/finish", at(POST=runs.finish)),
+    path("approvals", at(GET=approvals.listed)),
+    path("approvals/<str:identifier>", at(GET=approvals.show)),
+    path("approvals/<str:identifier>/votes", at(POST=approvals.vote)),
+    path("budgets", at(GET=budgets.listed)),
+    path("budgets/<str:level>/<str:subject>", at(PUT=budgets.put)),
+    path("prices", at(GET=budgets.price_list)),
+    path("prices/<path:item>", at(PUT=budgets.price)),
+    path("audit", at(GET=audit.listed)),
+    path("audit/export", at(GET=audit.export)),
+    path("audit/<str:identifier>", at(GET=audit.show)),
+    path("stops", at(GET=stops.listed, POST=stops.engage)),
+    path("stops/<str:identifier>/release", at(POST=stops.release)),
+    path("connectors", at(GET=connectors.listed, POST=connectors.register)),
+    path("connectors/<str:slug>/discover", at(POST=connectors.discover)),
+    path("tools", at(GET=tools.listed)),
+    path("tools/<str:name>/confirm", at(POST=tools.confirm)),
+    path("tools/<str:name>/retire", at(POST=tools.retire)),
+    path("directory", at(POST=tools.load)),
+    path("policies", at(GET=policies.listed, POST=policies.propose)),
+    path("policies/<str:identifier>", at(GET=policies.show)),
+    path("policies/<str:identifier>/activate", at(POST=policies.activate)),
+    path("agents", at(GET=agents.listed, POST=agents.register)),
+    path("agents/<str:slug>", at(GET=agents.show, PATCH=agents.change)),
+    path("agents/<str:slug>/versions", at(POST=agents.publish)),
+    path("agents/<str:slug>/keys", at(GET=agents.keys, POST=agents.issue)),
+    path("agents/<str:slug>/limits", at(PUT=agents.limit)),
+    path("keys/<str:identifier>/revoke", at(POST=keys.revoke)),
+    path("capabilities/<str:identifier>/revoke", at(POST=keys.revoke_capability)),
+    path("members", at(GET=members.listed, POST=members.add)),
+    path("members/<str:identifier>/roles", at(PUT=members.put_roles)),
+    path("members/<str:identifier>/deactivate", at(POST=members.deactivate)),
+    path("workspaces", at(GET=members.workspaces)),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", _docs, name="api-docs"),
+    path("", errors.not_there),
+    path("<path:rest>", errors.not_there),
+]
+# The console's addresses go at the end.
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
+    path("api/v1/", include(api)),
+    path("accounts/", include("allauth.account.urls")),
+]
