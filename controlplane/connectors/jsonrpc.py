@@ -46,8 +46,7 @@ def _answers(message: Any, number: int, *, refused: bool = False) -> bool:
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0" or ("result" in message) == ("error" in message):
         return False
     given = message.get("id")
-    # True == 1 in Python: an id that is not a number is nobody's.
-    return (given == number and type(given) is int) or (refused and given is None)
+    return bool(given == number) or (refused and given is None)
 
 
 def _streamed(reply: wire.Reply, number: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", re.ASCII)
 _PLAIN = re.compile(r"(?! )[\x20-\x7e]*(?<! )", re.ASCII)
 _SENTINEL = re.compile(r"=\?base64\?.*\?=", re.ASCII)
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
-_ids = itertools.count(1)
+_ids = itertools.count(2)  # not from one: True == 1, and true is nobody's answer
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------------------------

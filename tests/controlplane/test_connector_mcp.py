@@ -1,5 +1,6 @@
 """Tools of MCP servers: the official server in both eras, the tape upstream, and servers that answer what no server should."""
 
+import dataclasses
 import itertools
 import json
 import socket
@@ -291,6 +292,7 @@ UNKNOWN = {
     "a task nobody asked for": _result(resultType="task", task={}),
     "accepted, and no more": lambda number: b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n",
     "a redirect": lambda number: b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n",
+    "a redirect that answers": lambda number: _json(DONE, number).replace(b"200 OK", b"302 Found"),
     "a broken server": lambda number: _raw(b"{}", b"500 Internal Server Error"),
     "a gateway": lambda number: _raw(b"", b"504 Gateway Timeout"),
     "a stream without our answer": lambda number: _raw(b'data: {"jsonrpc":"2.0","method":"ping"}\n\n', kind=STREAM),
@@ -394,6 +396,21 @@ def test_a_server_that_is_slow_to_greet_holds_nobody_longer_than_their_time():
         release.set()
 
 
+def test_a_caller_in_a_hurry_does_not_wait_for_the_greeting_of_one_who_is_not():
+    release = threading.Event()
+    with scripted.server(lambda talk: release.wait(10) and None) as server, futures.ThreadPoolExecutor(1) as pool:
+        patient = upstream(server.url, timeout_s=6.0, protocol="2025-11-25")
+        waiting = pool.submit(mcp.send, call(patient, "t", {}))
+        server.wait_for(lambda: server.connections == 1)
+        began = time.monotonic()
+        with pytest.raises(interface.NotSent):
+            mcp.send(call(dataclasses.replace(patient, timeout_s=0.2), "t", {}))
+        assert time.monotonic() - began < 2
+        release.set()
+        with pytest.raises(interface.NotSent):
+            waiting.result()
+
+
 def test_arguments_that_are_not_json_are_not_sent():
     with saying(lambda number: _json(DONE, number)) as (server, to):
         for argument in (2**70, {1, 2}, "\ud800"):
@@ -440,8 +457,10 @@ BAD_LISTS = {
 
 @pytest.mark.parametrize("fault", BAD_LISTS)
 def test_a_list_of_tools_that_cannot_be_taken_over_is_refused(fault):
-    with saying(lambda number: _json(BAD_LISTS[fault], number)) as (_, to), pytest.raises(interface.DiscoveryFailed):
-        mcp.discover(to)
+    with saying(lambda number: _json(BAD_LISTS[fault], number)) as (server, to):
+        with pytest.raises(interface.DiscoveryFailed):
+            mcp.discover(to)
+        assert len(server.requests) <= 2
 
 
 @pytest.mark.parametrize("answer", [*UNKNOWN.values(), *list(REFUSED.values())[:6]])
@@ -523,6 +542,9 @@ def test_a_present_state_that_cannot_be_read_is_a_refusal_and_not_an_empty_chang
         ):
             with pytest.raises(interface.PreviewFailed):
                 mcp.preview(call(to, "cancel_order", {"order_id": "#W1"}), spec)
+    failed = {"content": [{"type": "text", "text": '{"status": "unavailable"}'}], "isError": True}
+    with saying(lambda number: _json(failed, number)) as (_, to), pytest.raises(interface.PreviewFailed):
+        mcp.preview(call(to, "cancel_order", {"order_id": "#W1"}), {"tool": "get_order"})
     with pytest.raises(interface.PreviewFailed):
         mcp.preview(call(upstream("http://127.0.0.1:9/mcp"), "cancel_order", {"order_id": "#W1"}), SPEC)
 

@@ -67,7 +67,8 @@ HOSTILE_URLS = [
     "https://name.example/\r\nhost: 127.0.0.1", "https://name.example/%0d%0a\r\n", "https://name\t.example/", "https://name.example/\n", " https://name.example/",
     "https://name.example/a b", "https://name.example/\x00", "https://name.example\x7f/", "https://name.example/é",
     # other schemes, other ports, no encryption
-    "http://name.example/", "ftp://name.example/", "file:///etc/passwd", "file://localhost/etc/passwd", "gopher://127.0.0.1:6379/_FLUSHALL",
+    "http://name.example/", "http://name.example:443/", "https://name.example/a\\b",
+    "ftp://name.example/", "file:///etc/passwd", "file://localhost/etc/passwd", "gopher://127.0.0.1:6379/_FLUSHALL",
     "unix:///var/run/docker.sock", "http+unix://%2Fvar%2Frun%2Fdocker.sock/", "dict://127.0.0.1:11211/", "ldap://127.0.0.1/", "jar:https://name.example/",
     "data:text/plain,hello", "javascript:alert(1)", "ws://name.example/", "https+http://name.example/", "https://name.example:22/",
     "https://name.example:6379/", "https://name.example:80/", "https://name.example:0/", "https://8.8.8.8:53/",
@@ -89,6 +90,13 @@ def test_no_hostile_url_reaches_a_socket():
         assert trap.connections == 0
 
 
+def test_a_hostile_url_is_hostile_even_when_its_name_leads_to_a_good_address():
+    client = egress.Client(resolve=lambda host, port: ["93.184.215.14"])
+    for url in HOSTILE_URLS:
+        with pytest.raises(egress.Blocked):
+            client.check(url, allow_private=False)
+
+
 def test_a_plain_public_url_is_not_hostile():
     client = egress.Client(resolve=lambda host, port: ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
     for url in (
@@ -107,7 +115,7 @@ def test_a_plain_public_url_is_not_hostile():
         "127.0.0.1", "10.1.2.3", "172.31.255.255", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.251",
         "255.255.255.255", "198.51.100.7", "203.0.113.9", "192.0.0.8", "192.0.0.192", "168.63.129.16", "192.88.99.1", "::1", "::",
         "::ffff:127.0.0.1", "::ffff:93.184.215.14", "64:ff9b::5db8:d70e", "2002:5db8:d70e::1", "2001::1", "fe80::1", "fe80::1%lo",
-        "fd00::1", "ff0e::1", "3fff::1",
+        "fd00::1", "ff0e::1", "3fff::1", "2606:4700::1111%lo",
     ],
 )  # fmt: skip
 def test_one_forbidden_address_among_good_ones_forbids_the_name(address):
@@ -229,12 +237,14 @@ UNACCEPTABLE = {
     "a header too long": HEAD + b"x-a: " + b"b" * 9000 + b"\r\ncontent-length: 2\r\n\r\n{}",
     "a head too long": HEAD + b"".join(b"x-%d: %s\r\n" % (n, b"b" * 8000) for n in range(20)) + b"\r\n",
     "two lengths": HEAD + b"content-length: 2\r\ncontent-length: 2\r\n\r\n{}",
+    "two types": HEAD + b"content-type: a/b\r\ncontent-type: c/d\r\ncontent-length: 2\r\n\r\n{}",
     "a list of lengths": HEAD + b"content-length: 2, 2\r\n\r\n{}",
     "a length and chunks": HEAD + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     "a negative length": HEAD + b"content-length: -1\r\n\r\n{}",
     "a signed length": HEAD + b"content-length: +2\r\n\r\n{}",
     "a hexadecimal length": HEAD + b"content-length: 0x2\r\n\r\n{}",
-    "a length beyond the limit": HEAD + b"content-length: 1048577\r\n\r\n{}",
+    "a body beyond the limit": HEAD + b"\r\n" + b"a" * 1_500_000,
+    "chunks beyond the limit": HEAD + b"transfer-encoding: chunked\r\n\r\n" + (b"80000\r\n" + b"a" * 0x80000 + b"\r\n") * 3 + b"0\r\n\r\n",
     "a length beyond all limits": HEAD + b"content-length: 99999999999999999999\r\n\r\n{}",
     "an unknown coding": HEAD + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "a compressed answer": HEAD + b"content-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
@@ -256,24 +266,30 @@ def test_an_unacceptable_answer_leaves_the_outcome_unknown(client, fault):
         assert len(upstream.requests) == 1
 
 
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    ("head", "piece"),
+    ("head", "piece", "why"),
     [
-        (HEAD + b"\r\n", b"a" * 65536),
-        (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"10000\r\n" + b"a" * 65536 + b"\r\n"),
-        (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 10_000),
-        (HEAD, b"x-a: b\r\n" * 1000),
-        (HEAD, b"a" * 65536),
+        (HEAD + b"\r\n", b"a" * 65536, "larger than allowed"),
+        (HEAD + b"content-length: 1048577\r\n\r\n", b"", "larger than allowed"),
+        (CHUNKED, b"10000\r\n" + b"a" * 65536 + b"\r\n", "larger than allowed"),
+        (CHUNKED, (b"1;" + b"x" * 1000 + b"\r\na\r\n") * 100, "larger than allowed"),
+        (CHUNKED, b"1\r\na\r\n" * 10_000, "too many chunks"),
+        (HEAD, b"x-a: b\r\n" * 1000, "too long"),
+        (HEAD, b"a" * 65536, "too long"),
     ],
 )
-def test_an_endless_answer_is_cut_off_at_its_limit(client, head, piece):
+def test_an_endless_answer_is_cut_off_at_its_limit(client, head, piece, why):
     def script(talk: scripted.Talk) -> None:
         talk.request()
         talk.say(head)
-        while True:
+        while piece:
             talk.say(piece)
+        talk.until_the_client_leaves()
 
-    with scripted.server(script) as upstream, pytest.raises(egress.Unknown, match=r"larger|too (many|long)"):
+    with scripted.server(script) as upstream, pytest.raises(egress.Unknown, match=why):
         client.send(post(upstream.url, max_bytes=1 << 20, timeout_s=20.0))
 
 
@@ -375,7 +391,12 @@ def test_callers_that_must_not_meet_do_not_share_a_connection(client):
 
 
 def test_an_answer_that_was_not_read_to_its_end_takes_its_connection_with_it(client):
-    with scripted.server(scripted.always(scripted.OK)) as upstream:
+    def script(talk: scripted.Talk) -> None:
+        talk.request()
+        talk.say(scripted.OK if talk.number > 1 else HEAD + b"content-length: 2\r\n\r\n")
+        talk.request()
+
+    with scripted.server(script) as upstream:
         with client.open(post(upstream.url)) as reply:
             assert reply.status == 200
         assert client.send(post(upstream.url)).body == b"{}"
