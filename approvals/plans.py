@@ -102,13 +102,11 @@ def changes(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target) 
 
 
 def sentence(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target) -> str:
-    """One plain line for a list: the tool's title and what it is about. The agent's own words never appear in it."""
+    """One plain line for a list: the target's own headline, or the tool's title and what it is about. Never the agent's own words."""
+    if target.facts.get("title"):
+        return redaction.redact_text(str(target.facts["title"]))[:200]
     title = tool.title or tool.name.replace("_", " ").capitalize()
-    about = (
-        target.facts.get("title")
-        or target.entity
-        or ", ".join(f"{name} {value}" for name, value in list(arguments.items())[:2] if isinstance(value, str | int))
-    )
+    about = target.entity or ", ".join(f"{name} {value}" for name, value in list(arguments.items())[:2] if isinstance(value, str | int))
     return redaction.redact_text(f"{title}: {about}" if about else title)[:200]
 
 

@@ -41,6 +41,12 @@ def status_of(*, amount: int, refunded: int) -> str:
     return "refunded" if refunded == amount else "partially_refunded"
 
 
+def written(cents: int, currency: str) -> str:
+    """An amount as people read it."""
+    sign = {"USD": "$"}.get(currency, f"{currency} ")
+    return f"{sign}{cents // 100:,}.{cents % 100:02d}"
+
+
 def _locked(cursor: Cursor, invoice_id: str) -> Row:
     cursor.execute("SELECT * FROM billing.invoices WHERE id = %s FOR UPDATE", [invoice_id])
     found = cursor.fetchone()
@@ -190,6 +196,7 @@ def refund_facts(cursor: Cursor, arguments: Arguments, outcome: Row) -> Row:
     earlier = [refund for refund in _refunds(cursor, arguments["invoice_id"]) if refund["refund_id"] != outcome.get("refund_id")]
     state = _state(cursor, arguments["invoice_id"])
     return {
+        "title": f"Refund {written(arguments['amount_cents'], state['currency'])} to {state['customer_name']}",
         "reach": {"records": 1, "people": 1, "money_cents": arguments["amount_cents"], "currency": state["currency"]},
         "customer": state["customer_name"],
         "undo": {"tool": "billing_void_refund", "hours": UNDO_HOURS},

@@ -1,0 +1,108 @@
+"""Builds the demo's organisation: people, systems, rules, prices and agents, each by whoever would do it, in one transaction."""
+
+import importlib.resources
+
+from agents import contracts, organisations, policies, tools
+from agents.models import Agent, Workspace
+from agents.organisations import Principal
+from audit import tenancy
+from budgets import limits, prices, reservations
+from controlplane import connectors
+from controlplane.connectors import builtin, interface
+from controlplane.demo import crew, scene
+from controlplane.demo.scene import Scene
+
+SYSTEMS = ("helpdesk", "billing", "warehouse", "mail")
+TIMEOUT_MS = 10_000
+
+
+def build(dsn: str, slug: str = scene.SLUG) -> Scene:
+    """Everything but the history. All of it or, when something stands in the way, nothing."""
+    identifier = organisations.id_of(slug)
+    with tenancy.within(identifier):
+        organisation = organisations.create(slug=slug, name=scene.NAME, by_part="demo")
+        system = organisations.system(organisation.id, "demo")
+        workspace = organisations.create_workspace(by=system, slug=scene.DESK, name=scene.DESK_NAME)
+        members = {}
+        for name, role in scene.CAST.items():
+            user = organisations.new_user(username=f"{slug}-{name.lower()}", email=f"{name.lower()}@larkfield.example")
+            members[name] = organisations.add_member(by=system, user=user, name=name)
+            organisations.seat(by=system, member=members[name], workspace=workspace, role=role)
+        made = Scene(organisation.id, workspace, members)
+        for name in SYSTEMS:
+            _connect(made, name)
+        learn(made, builtin.directory(dsn))
+        rules = importlib.resources.files(__package__).joinpath("policies.cedar").read_text(encoding="utf-8")
+        policies.activate(by=made.person("Sam"), policy_set=policies.propose(by=made.person("Ben"), workspace=workspace, text=rules))
+        for post in crew.POSTS:
+            _hire(made, post)
+        reservations.put_cap(
+            by=made.person("Fiona"),
+            workspace=workspace.id,
+            level="workspace",
+            target=workspace.id,
+            period="month",
+            cap_micros=crew.DESK_CAP_MICROS,
+        )
+    return made
+
+
+def _connect(made: Scene, system: str) -> None:
+    """Ben registers a system and asks it what it offers; Olga reads the list and turns the tools on."""
+    ben, url = made.person("Ben"), f"builtin:{system}"
+    connector = tools.register_connector(by=ben, workspace=made.workspace, slug=system, kind="builtin", url=url, timeout_ms=TIMEOUT_MS)
+    upstream = interface.Upstream(kind="builtin", slug=system, url=url, headers={}, timeout_s=TIMEOUT_MS / 1000, allow_private=False)
+    found = connectors.discover(upstream)
+    offers = [
+        tools.Offer(each.name, each.title, each.description, each.input_schema, each.output_schema, each.hints, each.detail)
+        for each in found
+    ]
+    tools.record_offers(by=ben, connector=connector, offers=offers)
+    for each in found:
+        _confirm(made.person("Olga"), made.workspace, each)
+
+
+def _confirm(by: Principal, workspace: Workspace, found: interface.Discovered) -> None:
+    said = found.hints
+    classification = {
+        "is_write": said["is_write"],
+        "risk": said["risk"],
+        "is_reversible": said["reversible"],
+        "data_domain": said.get("data_domain", ""),
+        "connector_class": said["connector_class"],
+        "price_micros": said["price_micros"],
+        "subjects": said["subjects"],
+        "preview": said["preview"],
+        "redact": said["redact"],
+    }
+    tools.confirm(by=by, name=found.name, workspace=workspace, classification=classification)
+
+
+def learn(made: Scene, directory: dict[str, dict[str, str]]) -> None:
+    """Whose invoice and whose ticket is which, as the systems of record have it."""
+    for kind, owners in directory.items():
+        tools.load_directory(by=made.person("Ben"), workspace=made.workspace, kind=kind, owners=owners)
+
+
+def _hire(made: Scene, post: crew.Post) -> None:
+    ben, fiona = made.person("Ben"), made.person("Fiona")
+    prices.put(
+        by=fiona,
+        workspace=made.workspace.id,
+        item=post.model,
+        input_micros=crew.INPUT_MICROS,
+        output_micros=crew.OUTPUT_MICROS,
+        source="demo: what a mid-sized model costs",
+    )
+    agent = contracts.register(
+        by=ben, workspace=made.workspace, slug=post.slug, name=post.name, owner=made.members["Ben"], stage=Agent.Stage.GATED
+    )
+    if post.limits:
+        limits.put(by=ben, agent=agent, values=post.limits)
+    limits.put(by=fiona, agent=agent, values={"micros": post.purse})
+    contracts.publish(
+        by=ben,
+        agent=agent,
+        goal=contracts.Goal(purpose=post.purpose, never=post.never, output=post.output),
+        pinning=contracts.Pinning(prompt=post.prompt, tools=post.tools, models=[post.model]),
+    )
