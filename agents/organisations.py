@@ -135,7 +135,7 @@ def id_of(slug: str) -> str:
 
 
 def create(*, slug: str, name: str, by_part: str = "bootstrap") -> Organisation:
-    """A new organisation. Raises Conflict when this installation's organisation of that slug exists already: its id follows from its slug, so the key says so."""
+    """A new organisation. Its id follows from its slug, so the key itself refuses a second one of that slug. Raises Conflict."""
     identifier = id_of(slug)
     by = system(identifier, by_part)
     with tenancy.within(identifier):
@@ -188,7 +188,7 @@ def workspaces() -> QuerySet[Workspace]:
 
 
 def where(principal: Principal, permission: str) -> list[Workspace]:
-    """The workspaces in which the principal holds the permission. Raises Forbidden when there is none. Call inside `tenancy.within`."""
+    """The workspaces where the principal holds the permission. Raises Forbidden when there is none. Call inside `tenancy.within`."""
     found = [workspace for workspace in workspaces() if may(principal, permission, workspace.id)]
     if not found:
         require(principal, permission, "")
@@ -196,7 +196,7 @@ def where(principal: Principal, permission: str) -> list[Workspace]:
 
 
 def require_everywhere(principal: Principal, permission: str) -> None:
-    """For what concerns the whole organisation: the permission in each of its workspaces. Raises Forbidden. Call inside `tenancy.within`."""
+    """For the whole organisation: the permission in each of its workspaces. Raises Forbidden. Call inside `tenancy.within`."""
     for workspace in workspaces():
         require(principal, permission, workspace.id)
 
@@ -225,6 +225,26 @@ def member(identifier: str) -> Member:
 def acting(row: Member) -> Principal:
     """The principal that a member is."""
     return Principal(kind="person", id=row.id, organisation=row.organisation_id, person=row.person, user=row.user_id, name=row.name)
+
+
+def person_named(name: str, *, organisation: str = "") -> Principal:
+    """Whom the command line acts as: by name in the organisation of that slug, else by user name in their only one. Raises NotFound."""
+    found = [(id_of(organisation), name)]
+    if not organisation:
+        user = get_user_model().objects.filter(username=name, is_active=True).first()
+        found = memberships(user.pk) if user is not None else []
+    if len(found) != 1:
+        raise NotFound(
+            "There is no such person, or they are in several organisations.",
+            rule="member",
+            current=name,
+            next_step="Say which organisation.",
+        )
+    with tenancy.within(found[0][0], read_only=True):
+        row = member(found[0][1])
+        if not row.is_active:
+            raise NotFound(f"{name} is no longer a member.", rule="member", current=name, next_step="Ask whoever manages members.")
+        return acting(row)
 
 
 def add_member(*, by: Principal, user: AbstractBaseUser, name: str, person: str = "") -> Member:

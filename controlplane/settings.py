@@ -61,6 +61,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 DEMO = env_bool("REMIT_DEMO", default=False)  # demo data, one-time links; refuses any address but loopback
 DEBUG = env_bool("REMIT_DEBUG", default=False)
+BOOTSTRAP_PASSWORD = env_secret("REMIT_BOOTSTRAP_PASSWORD", "")  # of the people that `manage.py bootstrap` makes; else they have none
 SECRET_KEY = env_secret("REMIT_SECRET_KEY")  # signs sessions, peppers keys, seals stored payloads
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -137,7 +137,7 @@ def problem(refusal: Mapping[str, Any]) -> dict[str, Any]:
 
 def headers_of(refusal: Mapping[str, Any]) -> dict[str, str]:
     given = {"Allow": str(refusal["limit"])} if refusal["code"] == "method_not_allowed" else {}
-    return HEADERS.get(str(refusal["code"]), {}) | given
+    return {"Cache-Control": "no-store"} | HEADERS.get(str(refusal["code"]), {}) | given
 
 
 # The hot doors -------------------------------------------------------------------------------------------------------------------------

@@ -133,11 +133,12 @@ def _body(found: Door, request: Request) -> dict[str, Any]:
 def _rendered(found: Door, given: Any) -> HttpResponseBase:
     if isinstance(given, HttpResponseBase):
         return given
-    if found.said.gives is None:
-        return Response({}, status=found.said.status)
-    if isinstance(given, pages.Page):
-        return Response({"items": found.said.gives(given.items, many=True).data, "next": given.next}, status=found.said.status)
-    return Response(found.said.gives(given).data, status=found.said.status)
+    shown: Any = {}
+    if isinstance(given, pages.Page) and found.said.gives is not None:
+        shown = {"items": found.said.gives(given.items, many=True).data, "next": given.next}
+    elif found.said.gives is not None:
+        shown = found.said.gives(given).data
+    return Response(shown, status=found.said.status, headers={"Cache-Control": "no-store"})
 
 
 # The document --------------------------------------------------------------------------------------------------------------------------
