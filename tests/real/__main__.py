@@ -33,17 +33,22 @@ class Harness:
     def __init__(self, arguments: argparse.Namespace, stack: ExitStack) -> None:
         self.only = frozenset(filter(None, (arguments.only or "").upper().split(",")))
         self.limit: int | None = arguments.limit
+        self.started = time.monotonic()
         self.stack = stack
         self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="remit-real-")))
         self.product = stack.enter_context(product.Product(logs=LOGS, workers=arguments.workers))
         self.courses: dict[str, checks.Course] = {}
         self.organisation = ""
 
+    def say(self, text: str) -> None:
+        say(f"{text}  [{time.monotonic() - self.started:.0f} s]")
+
     def wants(self, *names: str) -> bool:
         return not self.only or bool(self.only & set(names))
 
     def start(self) -> None:
         self.product.manage("migrate", "--verbosity", "0", owner=True)
+        self.say("migrated")
         cast = self.product.bootstrap(CAST)
         tokens, self.organisation = cast["tokens"], str(cast.get("organisation_id") or cast["organisation"])
         retail = self.retail_tape(port=0, keeps_databases=True)
@@ -52,10 +57,11 @@ class Harness:
         banking = tape.Tape(runs=[recordings.BANKING / "runs.jsonl.gz", expected], tools=recordings.BANKING_TOOLS)
         self.stack.callback(banking.stop)
         self.product.start()
+        self.say("the product answers")
         rest = doors.Doors(port=self.product.port)
         desk = registration.Desk(rest=rest, owner=tokens["olga"], approvers=[tokens["ann"], tokens["ben"]])
         for line in registration.furnish(desk, tapes={"retail": retail.url, "banking": banking.url}):
-            say(line)
+            self.say(line)
         shop = recordings.Shop()
         for domain, upstream, paths in (("retail", retail, recordings.RETAIL_TOOLS), ("banking", banking, recordings.BANKING_TOOLS)):
             self.courses[domain] = checks.Course(
@@ -111,8 +117,7 @@ class Harness:
         return score
 
 
-def report(score: scores.Score, started: float) -> bool:
-    say(f"{score}  [{time.monotonic() - started:.0f} s]")
+def report(score: scores.Score) -> bool:
     for fault in score.faults[:SHOWN_FAULTS]:
         say(f"    {fault}")
     if len(score.faults) > SHOWN_FAULTS:
@@ -130,12 +135,13 @@ def main() -> int:
         say(f"skipped: the recorded runs are not at {recordings.INPUTS}")
         return 0
     shutil.rmtree(LOGS, ignore_errors=True)
-    started, good = time.monotonic(), True
+    good = True
     with ExitStack() as stack:
         harness = Harness(arguments, stack)
         harness.start()
         for score in harness.checked():
-            good &= report(score, started)
+            harness.say(str(score))
+            good &= report(score)
             harness.product.check()
         effects = harness.effects()
         say(f"{effects.name} {len(effects.faults)}  {effects.note}")
@@ -143,7 +149,7 @@ def main() -> int:
             say(f"    {fault}")
         good &= not effects.faults
         calls, approvals = (sum(getattr(course.drive, name) for course in harness.courses.values()) for name in ("calls", "approvals"))
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - harness.started
     verdict = "everything holds" if good else "NOT everything holds"
     say(f"{calls} calls and {approvals} votes over the public doors in {seconds:.0f} s; {verdict}")
     return 0 if good else 1
