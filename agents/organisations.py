@@ -1,14 +1,13 @@
-"""Tenancy: Organisation > Workspace, the people in them and their roles. Roles are sets of object permissions that django-guardian evaluates."""
+"""Tenancy: Organisation > Workspace, the people in them and their roles: sets of object permissions that django-guardian evaluates."""
 
 from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, Permission
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
-from guardian.shortcuts import assign_perm, remove_perm
 
-from agents.models import Member, Organisation, Seat, Workspace
+from agents.models import Member, Organisation, Seat, Workspace, WorkspacePermission
 from audit import ids, log, outcomes, tenancy
 
 _VIEW = {"runs_view", "agents_view", "tools_view"}
@@ -202,7 +201,7 @@ def require_everywhere(principal: Principal, permission: str) -> None:
 
 
 def new_user(*, username: str, email: str = "", password: str = "") -> AbstractBaseUser:
-    """A new account. Without a password it can be signed in to only after a reset. Raises Conflict when the name is taken on this installation."""
+    """A new account. Without a password it can be signed in to only after a reset. Raises Conflict when the name is taken here."""
     try:
         with transaction.atomic():
             return get_user_model().objects.create_user(username, email=email, password=password or None)
@@ -299,8 +298,14 @@ def _follow(member: Member, workspace: Workspace) -> None:
         for role in Seat.objects.filter(member=member, workspace=workspace).values_list("role", flat=True)
         for codename in ROLES[role]
     }
-    for codename in sorted(set().union(*ROLES.values())):
-        (assign_perm if codename in held else remove_perm)(f"agents.{codename}", member.user, workspace)
+    rows = WorkspacePermission.objects.filter(user_id=member.user_id, content_object=workspace)
+    rows.exclude(permission__codename__in=held).delete()
+    missing = held - set(rows.values_list("permission__codename", flat=True))
+    permissions = Permission.objects.filter(content_type__app_label="agents", codename__in=missing)
+    WorkspacePermission.objects.bulk_create(
+        WorkspacePermission(organisation_id=workspace.organisation_id, user_id=member.user_id, permission=permission, content_object=workspace)
+        for permission in permissions
+    )
 
 
 def members(workspace: Workspace | None = None) -> QuerySet[Member]:

@@ -77,6 +77,16 @@ def make_due(world: World) -> None:
         )
 
 
+def make_orphans_due(world: World) -> None:
+    """What a dead process left behind is looked at now and not in some minutes. Requests keep their time."""
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute(
+            "update agents_work set due_at = clock_timestamp() where organisation_id = %s and lease_until is null and due_at > clock_timestamp()"
+            " and kind in ('call.recover', 'effect.reconcile')",
+            [world.organisation],
+        )
+
+
 def until(claim: Callable[[], object], *, within_s: float = 20.0) -> float:
     """Wait until the claim is true; says how long that took. Fails when it does not become so."""
     began = time.monotonic()
