@@ -202,7 +202,8 @@ class _Walk:
         if isinstance(item, str):
             self.seen.add(item)
         elif isinstance(item, dict):
-            self.collect(list(item))
+            # "country" is a word, "card_8897086" is somebody's card.
+            self.collect([key for key in item if isinstance(key, str) and sum(map(str.isdigit, key)) >= 3])
             self.collect(list(item.values()))
         elif isinstance(item, list | tuple):
             for part in item:

@@ -32,7 +32,7 @@ pairs = documents.flatmap(lambda before: st.tuples(st.just(before), documents | 
 
 
 @given(pairs)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_patch_turns_before_into_after_and_says_what_was_there(pair):
     before, after = pair
     found = json_patch.changes("e", before, after)
@@ -89,7 +89,7 @@ def test_every_published_case_with_an_outcome_is_reproduced(name):
 
 
 @given(pairs)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_each_changed_leaf_is_listed_once_and_what_is_not_listed_did_not_change(pair):
     before, after = pair
     found = fields.changes("e", before, after)
@@ -217,7 +217,7 @@ WORDS = ["select", "delete", "update", "from", "where", "with", "as", "set", "or
 
 
 @given(st.text(max_size=80) | st.lists(st.sampled_from(WORDS), max_size=15).map(" ".join))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_statement_is_an_error(statement):
     assert sql.facts(statement)["verb"]
 
