@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 SOURCES := controlplane agents approvals audit budgets bench tests manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run stop test fast real bench golden check migrate doctor reset format lock
+.PHONY: help setup setup-dev run manage stop test fast real bench golden check migrate doctor reset format lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ setup-dev: .venv/dev.stamp ## the same with what tests it
 
 run: setup ## everything with the demo, until Ctrl-C (HOST=, PORT=, JSON=1)
 	@exec $(SERVICES) run --host $(HOST) --port $(PORT)
+
+manage: setup ## a management command beside them, as in DO="demo trigger loop --wait"
+	@$(SERVICES) exec -- $(BIN)/python manage.py $(DO)
 
 stop: setup ## the servers, if a run was killed before it could stop them
 	@$(SERVICES) stop

@@ -74,14 +74,17 @@ def _screen(facts: Ready) -> str:
 
 
 def _for_a_person(facts: Ready) -> list[str]:
+    manual = f"REST docs   {facts.url}/api/v1/docs"
     if facts.demo is None:
-        return [f"Open        {facts.url}/"]
+        return [manual]
     links = {name: link(facts.url, target) for name, target in facts.demo.links.items()}
-    first = next(iter(links.values()), f"{facts.url}/")
-    lines = [f"Open        {_bold(first)}" + ("      signs you in once" if links else "")]
+    lines = [f"Open        {_bold(next(iter(links.values())))}      signs you in once"] if links else [manual]
     count, one = len(facts.demo.requests), facts.demo.requests[0]
     needs = "1 request needs you" if count == 1 else f"{count} requests need you"
     lines.append(f"Waiting     {needs}: {one.title}" + (f"  ({_clock(one.expires_in_s)} left)" if one.expires_in_s > 0 else ""))
+    if not links:
+        command = f'make manage DO="approvals approve {one.id} --as Dana"'
+        lines.append(f"Decide      {_bold(command)}")
     others = [f"{name[:1].upper()}{name[1:]}  {target.removeprefix(facts.url)}" for name, target in list(links.items())[1:]]
     pairs = [others[at : at + 2] for at in range(0, len(others), 2)]
     lines += [("Other views " if at == 0 else " " * 12) + "    ".join(pair) for at, pair in enumerate(pairs)]

@@ -1,4 +1,4 @@
-"""The demo's stories from end to end, on its real systems: what the agent wanted, what the gate made of it, what the rows say afterwards."""
+"""The demo's stories from end to end, on its real systems: what the agent wanted, what the gate made of it, what the rows then say."""
 
 import json
 import os
@@ -48,9 +48,7 @@ class Stage:
         return standing
 
     def vote(self, request: Request, name: str, *, verdict: str = "APPROVE", reason: str = "") -> None:
-        requests.vote(
-            by=self.made.person(name), request_id=request.id, verdict=verdict, plan_digest=request.plan.digest, reason=reason
-        )
+        requests.vote(by=self.made.person(name), request_id=request.id, verdict=verdict, plan_digest=request.plan.digest, reason=reason)
 
     def run(self, standing: playing.Standing) -> Run:
         with tenancy.within(self.made.organisation):

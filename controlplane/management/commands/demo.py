@@ -1,25 +1,22 @@
 """`manage.py demo seed | waiting | trigger | tokens`: the demo, from the command line."""
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from audit import outcomes
 from controlplane.demo import border, playing, scene, seeding, stories, tokens, waiting
 from controlplane.demo.scene import Scene
+from controlplane.management import plain
 
 
-class Command(BaseCommand):
+class Command(plain.Plain):
     help = "The demo organisation: build it, see what waits, start its stories, show its tokens."
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, parser_class=argparse.ArgumentParser)
+        verbs = parser.add_subparsers(dest="verb", required=True)
         verbs.add_parser("seed", help="build what is missing; nothing when all is there")
         show = verbs.add_parser("waiting", help="the requests that wait for a person")
         show.add_argument("--json", action="store_true")
@@ -32,7 +29,7 @@ class Command(BaseCommand):
         try:
             dsn = border.check()
             VERBS[options["verb"]](self, dsn, options)
-        except (border.NotHere, playing.Stuck, outcomes.Refused) as no:
+        except (border.NotHere, playing.Stuck) as no:
             raise CommandError(str(no)) from no
 
     def seed(self, dsn: str, _options: Mapping[str, Any]) -> None:
@@ -42,30 +39,25 @@ class Command(BaseCommand):
         said += [f"{done.runs} runs were played"] if done.runs else []
         said += [f"asked people: {request.title}" for each in done.opened for request in each.waiting]
         said += [f"no refund waits: {each.state} {each.summary}" for each in done.opened if not each.waiting]
-        self.stdout.write(f"Demo: {'; '.join(said) or 'all there'} ({time.monotonic() - began:.1f} s)")
+        self.say(f"Demo: {'; '.join(said) or 'all there'} ({time.monotonic() - began:.1f} s)")
 
     def waiting(self, _dsn: str, options: Mapping[str, Any]) -> None:
         made = scene.find()
         found = waiting.listed(made) if made else []
         if options["json"]:
-            self.stdout.write(json.dumps({"requests": [asdict(each) for each in found], "links": {}}))
-            return
-        for each in found:
-            self.stdout.write(f"{each.id}  {each.title}  ({each.expires_in_s // 60} min left)")
+            return self.say_json({"requests": [asdict(each) for each in found], "links": {}})
+        return self.say(*(f"{each.id}  {each.title}  ({each.expires_in_s // 60} min left)" for each in found))
 
     def trigger(self, dsn: str, options: Mapping[str, Any]) -> None:
         made = _there()
         run = stories.start(made, stories.BY_NAME[options["story"]](made, dsn))
-        self.stdout.write(f"{run.id}  {run.title}")
-        if options["wait"]:
-            for each in playing.carry_on(made, [run.id], work=playing.leave_it):
-                self.stdout.write(f"{each.state}  {each.summary}".rstrip())
-                for request in each.waiting:
-                    self.stdout.write(f"{request.id}  {request.title}  needs {request.required}: {' '.join(request.reasons)}")
+        self.say(f"{run.id}  {run.title}")
+        for each in playing.carry_on(made, [run.id], work=playing.leave_it) if options["wait"] else ():
+            self.say(f"{each.state}  {each.summary}".rstrip())
+            self.say(*(f"{asked.id}  {asked.title}  ({asked.required} to sign: {' '.join(asked.reasons)})" for asked in each.waiting))
 
     def tokens(self, _dsn: str, _options: Mapping[str, Any]) -> None:
-        for name, token in tokens.keep(_there()).items():
-            self.stdout.write(f"{name:<7} {scene.CAST[name]:<9} {token}")
+        self.say(*(f"{name:<7} {scene.CAST[name]:<9} {token}" for name, token in tokens.keep(_there()).items()))
 
 
 def _there() -> Scene:
