@@ -101,6 +101,7 @@ def at(**by_method: Door) -> View:
     serve.__module__, serve.__name__ = names.pop(), "_".join(found.serve.__name__ for found in by_method.values())
     serve.content_negotiation_class, serve.metadata_class = AlwaysJSON, None  # type: ignore[attr-defined]
     view: Any = api_view(list(by_method))(serve)
+    view.cls.http_method_names = [method.lower() for method in by_method]  # and no OPTIONS
     for method, found in by_method.items():
         view = _documented(view, method, found)
     return view  # type: ignore[no-any-return]
