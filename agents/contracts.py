@@ -31,7 +31,7 @@ class Pinning:
     models: Sequence[str] = field(default_factory=tuple)
 
 
-def register(
+def register(  # noqa: PLR0913 - the doors name every one of them
     *,
     by: Principal,
     workspace: Workspace,
@@ -66,19 +66,17 @@ def register(
 
 def change(*, by: Principal, agent: Agent, changes: Mapping[str, Any]) -> None:
     """Change an agent's stage, state or draft mode. What waits is checked against the new ones before it is sent."""
-    allowed = {"stage": Agent.Stage.values, "state": Agent.State.values, "draft_only": [True, False]}
+    allowed: dict[str, Sequence[Any]] = {"stage": Agent.Stage.values, "state": Agent.State.values, "draft_only": [True, False]}
     with tenancy.within(by.organisation):
         organisations.require(by, "agents_manage", agent.workspace_id)
         for name, value in changes.items():
             _one_of(name, value, allowed.get(name, []))
         Agent.objects.filter(id=agent.id).update(**changes)
-        log.append(
-            "agent.changed", by=by, subject=agent.id, workspace=agent.workspace_id, detail={name: value for name, value in changes.items()}
-        )
+        log.append("agent.changed", by=by, subject=agent.id, workspace=agent.workspace_id, detail=dict(changes))
 
 
 def publish(*, by: Principal, agent: Agent, goal: Goal, pinning: Pinning) -> AgentVersion:
-    """A new version of an agent, immutable. Raises Conflict when the contract says nothing, or tools.UnknownTool-like NotFound for a tool that is not active."""
+    """A new version of an agent, immutable. Raises Conflict when the contract says nothing, NotFound for a tool that is not active."""
     if not goal.purpose.strip() or not [line for line in goal.never if line.strip()]:
         raise organisations.Conflict(
             "A goal contract says what the agent is for and at least one thing it must never do.",

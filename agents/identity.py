@@ -1,4 +1,4 @@
-"""Keys and capabilities: who is knocking, and what one run may touch. A credential says who somebody is; nothing in a body or header does."""
+"""Keys and capabilities: who is knocking, and what one run may touch. A credential says who somebody is; nothing in a body does."""
 
 import datetime
 import hashlib

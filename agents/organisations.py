@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser, Permission
+from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 
@@ -200,7 +200,7 @@ def require_everywhere(principal: Principal, permission: str) -> None:
         require(principal, permission, workspace.id)
 
 
-def new_user(*, username: str, email: str = "", password: str = "") -> AbstractBaseUser:
+def new_user(*, username: str, email: str = "", password: str = "") -> User:
     """A new account. Without a password it can be signed in to only after a reset. Raises Conflict when the name is taken here."""
     try:
         with transaction.atomic():
@@ -246,7 +246,7 @@ def person_named(name: str, *, organisation: str = "") -> Principal:
         return acting(row)
 
 
-def add_member(*, by: Principal, user: AbstractBaseUser, name: str, person: str = "") -> Member:
+def add_member(*, by: Principal, user: User, name: str, person: str = "") -> Member:
     """Make a user a member. `person` defaults to the user itself; give the same one to two accounts of one human."""
     with tenancy.within(by.organisation):
         try:
@@ -303,7 +303,9 @@ def _follow(member: Member, workspace: Workspace) -> None:
     missing = held - set(rows.values_list("permission__codename", flat=True))
     permissions = Permission.objects.filter(content_type__app_label="agents", codename__in=missing)
     WorkspacePermission.objects.bulk_create(
-        WorkspacePermission(organisation_id=workspace.organisation_id, user_id=member.user_id, permission=permission, content_object=workspace)
+        WorkspacePermission(
+            organisation_id=workspace.organisation_id, user_id=member.user_id, permission=permission, content_object=workspace
+        )
         for permission in permissions
     )
 

@@ -36,7 +36,7 @@ class Decision:
 
 
 def propose(*, by: Principal, workspace: Workspace, text: str) -> PolicySet:
-    """A new draft version of the workspace's rules, validated against the registered tools. Raises cedar.PolicyRejected with every problem."""
+    """A new draft version of the workspace's rules, validated against its tools. Raises cedar.PolicyRejected with every problem."""
     with tenancy.within(by.organisation):
         organisations.require(by, "policies_propose", workspace.id)
         registry = Workspace.objects.values_list("registry", flat=True).get(id=workspace.id)
@@ -63,7 +63,7 @@ def propose(*, by: Principal, workspace: Workspace, text: str) -> PolicySet:
 
 
 def activate(*, by: Principal, policy_set: PolicySet) -> None:
-    """Put a version in force; the one before it is retired, and what waits under it becomes void. Raises Conflict when it no longer fits the tools."""
+    """Put a version in force: the one before is retired, and what waits under it becomes void. Raises Conflict if it no longer fits."""
     with tenancy.within(by.organisation):
         organisations.require(by, "policies_activate", policy_set.workspace_id)
         registry = Workspace.objects.select_for_update().values_list("registry", flat=True).get(id=policy_set.workspace_id)

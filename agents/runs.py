@@ -34,7 +34,7 @@ class NotPublished(organisations.Conflict):
     code = "not_published"
 
 
-def start(
+def start(  # noqa: PLR0913 - what a run is started with; `Caps` is the group that has a name
     *,
     by: Principal,
     agent: Agent,
@@ -95,7 +95,10 @@ def end(*, by: Principal, run: Run, state: str, summary: str, event: str = "run.
 
 
 def get(identifier: str, *, by: Principal, permission: str = "runs_view") -> Run:
-    """A run the principal may see: an agent its own, a person by permission. Absent and forbidden look the same. Call inside `tenancy.within`."""
+    """A run the principal may see: an agent its own, a person by permission. Absent and forbidden look the same.
+
+    Call inside `tenancy.within`.
+    """
     run = Run.objects.select_related("agent", "agent_version", "capability").filter(id=identifier).first()
     if run is None or not _visible(run, by, permission):
         raise organisations.NotFound("There is no such run.", rule="run", current=identifier[:40], next_step="List the runs you may see.")
@@ -204,7 +207,7 @@ class Outcome:
 
 
 def settle(*, by: log.Actor, run: str, call: str, outcome: Outcome, detail: Mapping[str, Any] | None = None) -> bool:
-    """Record a call's outcome once: call, effect, request, loop guard, money and entry in one transaction. False when it was settled before."""
+    """Record a call's outcome once: call, effect, request, loop guard, money and entry together. False when it was settled before."""
     digest = (
         canonical.digest(outcome.result, domain="remit result v1")
         if outcome.result is not None

@@ -1,4 +1,4 @@
-"""The stop switches. While one is on, nothing under it is admitted and nothing that waits is sent: the gate reads them in its own transactions."""
+"""The stop switches. While one is on, nothing under it is admitted and nothing that waits is sent: the gate reads them itself."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +12,15 @@ from agents.models import Agent, Connector, Key, Run, Stop, Tool, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
 
-
 PERMISSION = {Stop.Scope.RUN: "runs_stop"}  # every other scope: agents_stop
 _NAMES = {Stop.Scope.WORKSPACE: "slug", Stop.Scope.AGENT: "slug", Stop.Scope.TOOL: "name", Stop.Scope.CONNECTOR: "slug"}
 
 
 def locate(scope: str, target: str, *, by: Principal) -> tuple[str, str]:
-    """(id, workspace) of what a switch is for, by id or by the name it is known under. A key of a person and the organisation itself are in no
-    workspace. Raises NotFound. Call inside `tenancy.within`."""
+    """(id, workspace) of what a switch is for, by id or by the name it is known under. Raises NotFound. Call inside `tenancy.within`.
+
+    A key of a person and the organisation itself are in no workspace.
+    """
     if scope == Stop.Scope.ORGANISATION and target in ("", by.organisation):
         return by.organisation, ""
     nouns: dict[str, tuple[Any, str]] = {

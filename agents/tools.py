@@ -86,7 +86,7 @@ def version(organisation: str, identifier: str) -> Facts:
         return facts(ToolVersion.objects.select_related("tool__connector").get(id=identifier))
 
 
-def register_connector(
+def register_connector(  # noqa: PLR0913 - one field of the form each
     *,
     by: Principal,
     workspace: Workspace,
@@ -153,7 +153,7 @@ class Offer:
 
 
 def record_offers(*, by: Principal, connector: Connector, offers: Iterable[Offer]) -> list[ToolVersion]:
-    """Store what a connector offers as draft versions, off until confirmed. A confirmed tool whose definition changed is refused from now on (T46)."""
+    """Store what a connector offers as draft versions, off until confirmed. A confirmed tool that changed is refused from now on (T46)."""
     drafts = []
     drifted = []
     with tenancy.within(by.organisation):
@@ -224,7 +224,7 @@ def record_offers(*, by: Principal, connector: Connector, offers: Iterable[Offer
 
 
 def confirm(*, by: Principal, name: str, workspace: Workspace, classification: Mapping[str, Any]) -> ToolVersion:
-    """A person classifies the newest version of a tool and turns it on. A new version is written when the classification of an active one changes.
+    """A person classifies the newest version of a tool and turns it on. Classifying an active one anew writes a new version.
 
     classification: is_write, risk, is_reversible, data_domain, connector_class, price_micros, subjects, preview, redact.
     Raises Conflict when it contradicts itself (a write is no E0; a tool without a price is refused at the gate).

@@ -92,7 +92,7 @@ def holds(plan: Plan, *, outbound_digest: str, policy_set: str, tool_version: st
 
 
 def changes(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target) -> list[dict[str, Any]]:
-    """What the approver reads: the target's own fields before and after, a JSON patch, or, without a preview, every argument with its meaning."""
+    """What the approver reads: the target's fields before and after, a JSON patch, or, without a preview, every argument explained."""
     schema = tools.schema(tool.input_schema)
     if target.before is None or target.after is None:
         return argument_diff.changes(schema, dict(arguments))

@@ -31,7 +31,10 @@ def waits(tier: str, *, is_draft: bool) -> datetime.timedelta:
 
 
 def requesters(*, owner_person: str, starter_person: str, policy_set: str) -> list[str]:
-    """The persons who may not decide: the agent's owner, whoever started the run, and whoever put new rules in force within a day. Call inside `tenancy.within`."""
+    """The persons who may not decide: the agent's owner, whoever started the run, and whoever put new rules in force within a day.
+
+    Call inside `tenancy.within`.
+    """
     persons = {owner_person, starter_person}
     changed = PolicySet.objects.filter(id=policy_set, activated_at__gt=Now() - _COOLING).values_list("proposed_by", "activated_by").first()
     persons |= set(Member.objects.filter(id__in=changed or ()).values_list("person", flat=True))

@@ -10,14 +10,16 @@ from django.db.models import Q, QuerySet
 from audit import models, tenancy
 
 COLUMNS = ("at", "id", "event", "workspace_id", "actor_kind", "actor_id", "subject", "run_id", "leaf", "body")
-# A cell that starts like this is a formula to a spreadsheet (CSV injection, reliability T38).
 _PIECE = 2000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# A cell that starts like this is a formula to a spreadsheet (CSV injection, reliability T38).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are their full-width forms
 
 
 def pieces(organisation: str, entries: QuerySet[models.Entry], *, kind: str) -> Iterator[bytes]:
-    """The organisation's entries, newest first, as a file in pieces. Each is read in a transaction of its own, so nothing stays open while a slow
-    reader takes its time, and whichever thread asks for the next piece may."""
+    """The organisation's entries, newest first, as a file in pieces.
+
+    Each is read in a transaction of its own, so nothing stays open while a slow reader takes its time, and any thread may ask for the next.
+    """
     last: models.Entry | None = None
     while True:
         rows = entries.order_by("-at", "-id")

@@ -28,7 +28,7 @@ class UnknownEvent(ValueError):
 def append(event: str, *, by: Actor, subject: str = "", workspace: str = "", run: str = "", detail: Mapping[str, Any] | None = None) -> str:
     """Append one entry to the transaction under way and return its id. The detail is redacted first.
 
-    Raises UnknownEvent; TypeError when the detail holds a float; RuntimeError outside a transaction, because then nothing would be bound together.
+    Raises UnknownEvent; TypeError when the detail holds a float; RuntimeError outside a transaction: nothing would be bound together.
     """
     if not connection.in_atomic_block:
         raise RuntimeError("An audit entry is part of the transaction it describes.")
@@ -60,7 +60,7 @@ def _refuse_floats(value: Any) -> None:
         _refuse_floats(item)
 
 
-def entries(
+def entries(  # noqa: PLR0913 - every filter is optional
     *,
     event: str = "",
     subject: str = "",
@@ -70,7 +70,7 @@ def entries(
     since: datetime.datetime | None = None,
     until: datetime.datetime | None = None,
 ) -> QuerySet[models.Entry]:
-    """Entries of the organisation in force, newest first. Every filter is optional; `event` may end in `.*`. Call inside `tenancy.within`."""
+    """Entries of the organisation in force, newest first. `event` may end in `.*`. Call inside `tenancy.within`."""
     found = models.Entry.objects.all()
     if event.endswith(".*"):
         found = found.filter(event__startswith=event[:-1])

@@ -1,4 +1,4 @@
-"""Limits of one run of an agent: steps, calls, tokens, seconds, money, retries, repeats. The gate checks them; reaching one hands the run to its owner."""
+"""Limits of one run of an agent: steps, calls, tokens, seconds, money, retries, repeats. At one the gate hands the run to its owner."""
 
 from collections.abc import Mapping
 

@@ -96,14 +96,23 @@ def balance(level: str, target: str, cap: Cap | None = None) -> Balance:
 
 def drift() -> list[str]:
     """Windows whose balance is not the sum of their ledger entries (I-02): there must be none. Call inside `tenancy.within`."""
-    wrong = []
-    for window in Window.objects.all():
-        moved = LedgerEntry.objects.filter(window=window)
-        into = lambda account: moved.filter(credit=account).aggregate(n=Sum("amount"))["n"] or 0  # noqa: E731
-        out = lambda account: moved.filter(debit=account).aggregate(n=Sum("amount"))["n"] or 0  # noqa: E731
-        if (window.reserved, window.spent, window.overrun) != (into("reserved") - out("reserved"), into("spent"), out("overrun")):
-            wrong.append(window.id)
-    return wrong
+    into, out = _moved("credit"), _moved("debit")
+    return [
+        window.id
+        for window in Window.objects.order_by("id")
+        if (window.reserved, window.spent, window.overrun)
+        != (
+            into.get((window.id, "reserved"), 0) - out.get((window.id, "reserved"), 0),
+            into.get((window.id, "spent"), 0),
+            out.get((window.id, "overrun"), 0),
+        )
+    ]
+
+
+def _moved(side: str) -> dict[tuple[str, str], money.Micros]:
+    """What each account of each window was credited or debited in all."""
+    rows = LedgerEntry.objects.values_list("window_id", side).annotate(total=Sum("amount")).order_by()
+    return {(window, account): total for window, account, total in rows}
 
 
 def of_call(call: str) -> Reservation | None:

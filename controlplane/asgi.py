@@ -1,4 +1,4 @@
-"""The web process: hot doors as plain callables, websockets to Channels, everything else to Django; all of it through one hop into a fixed pool."""
+"""The web process: hot doors as plain callables, websockets to Channels, the rest to Django; all through one hop into a fixed pool."""
 
 import os
 

@@ -6,6 +6,8 @@ from agents.organisations import Principal
 from audit import tenancy
 from controlplane import connectors, effects
 
+_DESCRIBED = ("id", "kind", "slug", "url", "headers", "timeout_ms", "allow_private", "document")
+
 
 def discover(*, by: Principal, connector: Connector) -> list[ToolVersion]:
     """The newest version of every tool that the connector offers now; new and changed ones are drafts.
@@ -15,10 +17,13 @@ def discover(*, by: Principal, connector: Connector) -> list[ToolVersion]:
     with tenancy.within(by.organisation):
         organisations.require(by, "tools_manage", connector.workspace_id)
     sealed = bytes(connector.sealed_secrets).hex() if connector.sealed_secrets is not None else None
-    described = {name: getattr(connector, name) for name in ("id", "kind", "slug", "url", "headers", "timeout_ms", "allow_private", "document")}
+    described = {name: getattr(connector, name) for name in _DESCRIBED}
     found = connectors.discover(effects.upstream_of(by.organisation, {**described, "sealed": sealed}, {}))
-    offers = [tools.Offer(one.name, one.title, one.description, one.input_schema, one.output_schema, one.hints, one.detail) for one in found]
+    offers = [
+        tools.Offer(one.name, one.title, one.description, one.input_schema, one.output_schema, one.hints, one.detail) for one in found
+    ]
     tools.record_offers(by=by, connector=connector, offers=offers)
     with tenancy.within(by.organisation):
         offered = {offer.name for offer in offers}
-        return [row for row in tools.all_versions(connector.workspace_id) if row.tool.connector_id == connector.id and row.operation in offered]
+        newest = tools.all_versions(connector.workspace_id)
+        return [row for row in newest if row.tool.connector_id == connector.id and row.operation in offered]

@@ -1,4 +1,4 @@
-"""The checks before the gate's first transaction, in their order: registered and pinned, schema, stop switches, scope and stage, price, policy.
+"""The checks before the gate's first transaction, in order: registered and pinned, schema, stop switches, scope and stage, price, policy.
 
 What the database must decide atomically (stops again, caps, loops, money) is in `sql/admit.sql`. The first refusal ends the examination.
 """

@@ -1,5 +1,5 @@
-"""The one way through. An agent's proposal is recorded, examined in a fixed order, held for people where the rules say so, written down as an
-intent, and only then sent. Read this file first; each act it names is one hop away.
+"""The one way through. An agent's proposal is recorded, examined in a fixed order, held for people where the rules say so,
+written down as an intent, and only then sent. Read this file first; each act it names is one hop away.
 
     T1  gate_admit   record the call; stop switches, caps, loops and money, in one transaction with the entry
     --  network      a write's target is read (effects.dry_run)
@@ -58,7 +58,10 @@ class Admission:
 
 
 def admit(proposal: examination.Proposal) -> Admission:
-    """Put one tool call through the gate and say how it stands. Raises NotFound for a run that is not the caller's, IdempotencyConflict, InProgress."""
+    """Put one tool call through the gate and say how it stands.
+
+    Raises NotFound for a run that is not the caller's, IdempotencyConflict, InProgress.
+    """
     proposal = proposal if proposal.key else dataclasses.replace(proposal, key=ids.new("C"))
     for _ in range(3):
         context = examination.read(
@@ -157,7 +160,8 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
 def proceed(principal: Principal, examined: examination.Examined, call: str, arguments: dict[str, Any]) -> Admission:
     """After T1: a read is sent at once; a write is planned, and sent or held."""
     tool = examined.tool
-    assert tool is not None and examined.decision is not None
+    assert tool is not None
+    assert examined.decision is not None
     sending = sending_of(principal.organisation, examined.context, tool, call)
     if not tool.is_write:
         return settled(sending, effects.read(sending, arguments))
@@ -224,7 +228,8 @@ def _terms(sending: effects.Sending, sent: interface.Outbound, examined: examina
 
 def _question(examined: examination.Examined, title: str) -> requests.Question:
     decision, agent, run = examined.decision, examined.context["agent"], examined.context["run"]
-    assert decision is not None and examined.tool is not None
+    assert decision is not None
+    assert examined.tool is not None
     return requests.Question(
         title=title,
         tier=examined.tier,
@@ -273,7 +278,10 @@ def settled(sending: effects.Sending, outcome: runs.Outcome) -> Admission:
     if not runs.settle(by=sending.actor, run=sending.run, call=sending.call, outcome=outcome, detail=detail):
         return standing(sending.organisation, sending.call)
     return Admission(
-        call=sending.call, status=_STATUS[outcome.state], result=outcome.result, refusal=dict(outcome.refusal) if outcome.refusal else None
+        call=sending.call,
+        status=_STATUS[Call.State(outcome.state)],
+        result=outcome.result,
+        refusal=dict(outcome.refusal) if outcome.refusal else None,
     )
 
 

@@ -1,7 +1,7 @@
 """One hop from the event loop into a fixed pool of threads, and the small requests and answers of the hot doors.
 
-Stock Django ASGI changes threads several times a request, which costs ten times the CPU (ARCHITECTURE.md, decisions). Everything synchronous enters
-here once; each thread keeps its database connection.
+Stock Django ASGI changes threads several times a request, which costs ten times the CPU (ARCHITECTURE.md, decisions).
+Everything synchronous enters here once; each thread keeps its database connection.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.asgi import ASGIHandler
 from django.db import close_old_connections
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 POOL = concurrent.futures.ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="remit")
@@ -174,7 +174,7 @@ def _at_most(limit: int, receive: Receive) -> Receive:
     """The same messages; RequestDataTooBig when the body is longer."""
     size = 0
 
-    async def counted() -> MutableMapping[str, Any]:
+    async def counted() -> Mapping[str, Any]:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
@@ -186,7 +186,7 @@ def _at_most(limit: int, receive: Receive) -> Receive:
 
 
 class OneHop(ASGIHandler):
-    """Django's ordinary synchronous handler, middleware and all, entered by one hop. Streaming answers are sent chunk by chunk from the pool."""
+    """Django's ordinary synchronous handler, middleware and all, entered by one hop. Streams are sent chunk by chunk from the pool."""
 
     def __init__(self) -> None:
         super(ASGIHandler, self).__init__()
@@ -201,17 +201,12 @@ class OneHop(ASGIHandler):
             return  # the client left while sending
         set_script_prefix(str(scope.get("root_path", "")))
         try:
-            request, error = self.create_request(scope, body)
-            if request is None:
-                await self._respond(send, error)
-            else:
-                await self._respond(send, await enter(self._handle, request))
+            request, refusal = self.create_request(scope, body)
+            response = refusal if request is None else await enter(self.get_response, request)
+            assert response is not None  # Django gives a request, or the answer to one that it cannot read
+            await self._respond(send, response)
         finally:
             body.close()
-
-    def _handle(self, request: ASGIRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        return response
 
     async def _respond(self, send: Send, response: HttpResponseBase) -> None:
         headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
@@ -221,7 +216,7 @@ class OneHop(ASGIHandler):
             assert isinstance(response, HttpResponse)
             await send({"type": "http.response.body", "body": response.content})
         else:
-            chunks = iter(response)  # type: ignore[call-overload]
+            chunks = iter(response)
             while (chunk := await enter(next, chunks, None)) is not None:
                 await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
             await send({"type": "http.response.body", "body": b""})

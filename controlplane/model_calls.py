@@ -1,4 +1,4 @@
-"""Model calls through the same gate: pinned models, stop switches, policy, limits, worst-case money, settlement from the provider's own count."""
+"""Model calls through the same gate: pinned models, stop switches, policy, limits, worst-case money, settled by the provider's count."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -49,7 +49,10 @@ class Asked:
 
 
 def ask(asked: Asked) -> gate.Admission:
-    """Put one model call through the gate. An applied admission's result is the completion as a dictionary. A repeat of the key is answered from the record."""
+    """Put one model call through the gate. An applied admission's result is the completion as a dictionary.
+
+    A repeat of the key is answered from the record.
+    """
     organisation = asked.principal.organisation
     context = examination.read(organisation, agent=asked.principal.id, run=asked.run, key=asked.key, name=asked.name)
     if context["call"]:
@@ -210,7 +213,7 @@ def _settle(asked: Asked, call: str, outcome: runs.Outcome) -> gate.Admission:
 
 
 def _repeat(asked: Asked, call: str) -> gate.Admission:
-    """A turn asked again by whoever owns the run: the recorded answer; or, when a dead worker left it open, asked once more under the same hold."""
+    """A turn asked again by the owner of the run: the recorded answer; left open by a dead worker, asked once more under the same hold."""
     standing = gate.standing(asked.principal.organisation, call, is_replay=True)
     if standing.status != "running":
         return standing

@@ -1,5 +1,5 @@
-"""Work that waits for a worker. PostgreSQL is the authority: rows are written with the change that needs them, claimed with SKIP LOCKED, leased
-and fenced. A Celery message only rings the bell; lost, repeated or forged ones change latency and nothing else.
+"""Work that waits for a worker. PostgreSQL is the authority: rows are written with the change that needs them, claimed with SKIP LOCKED,
+leased and fenced. A Celery message only rings the bell; lost, repeated or forged ones change latency and nothing else.
 """
 
 import logging
@@ -38,6 +38,10 @@ class Lease:
         return self.attempts >= MOST_ATTEMPTS
 
 
+def _ours(lease: Lease) -> list[str | int]:
+    return [lease.organisation, lease.id, lease.fence]
+
+
 def claim() -> Lease | None:
     """The next due work of any organisation, leased to this thread; None when there is none."""
     with connection.cursor() as cursor:
@@ -53,12 +57,13 @@ def finish(lease: Lease) -> None:
     with tenancy.within(lease.organisation), connection.cursor() as cursor:
         cursor.execute(
             "delete from agents_work where organisation_id = %s and id = %s and fence = %s and rings = %s",
-            [lease.organisation, lease.id, lease.fence, lease.rings],
+            [*_ours(lease), lease.rings],
         )
         if cursor.rowcount == 0:
             cursor.execute(
-                "update agents_work set lease_until = null, due_at = clock_timestamp(), attempts = 0 where organisation_id = %s and id = %s and fence = %s",
-                [lease.organisation, lease.id, lease.fence],
+                "update agents_work set lease_until = null, due_at = clock_timestamp(), attempts = 0 "
+                "where organisation_id = %s and id = %s and fence = %s",
+                _ours(lease),
             )
 
 
@@ -66,8 +71,9 @@ def give_back(lease: Lease) -> None:
     """It went wrong: try again later, longer each time."""
     with tenancy.within(lease.organisation), connection.cursor() as cursor:
         cursor.execute(
-            "update agents_work set lease_until = null, due_at = clock_timestamp() + make_interval(secs => %s) where organisation_id = %s and id = %s and fence = %s",
-            [float(min(2**lease.attempts, 300)), lease.organisation, lease.id, lease.fence],
+            "update agents_work set lease_until = null, due_at = clock_timestamp() + make_interval(secs => %s) "
+            "where organisation_id = %s and id = %s and fence = %s",
+            [float(min(2**lease.attempts, 300)), *_ours(lease)],
         )
 
 
@@ -75,8 +81,9 @@ def extend(lease: Lease) -> bool:
     """The heartbeat: keep the lease while working. False when it is lost."""
     with tenancy.within(lease.organisation), connection.cursor() as cursor:
         cursor.execute(
-            "update agents_work set lease_until = clock_timestamp() + make_interval(secs => %s) where organisation_id = %s and id = %s and fence = %s",
-            [float(settings.LEASE_SECONDS), lease.organisation, lease.id, lease.fence],
+            "update agents_work set lease_until = clock_timestamp() + make_interval(secs => %s) "
+            "where organisation_id = %s and id = %s and fence = %s",
+            [float(settings.LEASE_SECONDS), *_ours(lease)],
         )
         return bool(cursor.rowcount)
 
@@ -86,7 +93,7 @@ def hold(lease: Lease) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "select 1 from agents_work where organisation_id = %s and id = %s and fence = %s for update",
-            [lease.organisation, lease.id, lease.fence],
+            _ours(lease),
         )
         if cursor.fetchone() is None:
             raise LostLease(lease.id)

@@ -1,4 +1,5 @@
-"""After people decided, and after a crash: approved calls are checked again and sent, intents nobody reported on are settled, calls left behind given back.
+"""After people decided, and after a crash: approved calls are checked again and sent, intents nobody reported on are settled,
+calls left behind are given back.
 
 Workers call these with ids from the work queue; each is safe to call twice.
 """
@@ -19,7 +20,7 @@ class StillInDoubt(Exception):
 
 
 def resume(organisation: str, call_id: str) -> gate.Admission:
-    """Apply an approved call: scope, policy with the true number of approvals, target and digest are checked again, then T3 checks everything once more."""
+    """Apply an approved call: scope, policy with the true number of approvals, target and digest are checked again, then T3 checks all."""
     call = load(organisation, call_id)
     if call.state != Call.State.APPROVED:
         return gate.standing(organisation, call_id)
@@ -79,7 +80,7 @@ def _void(sending: effects.Sending, why: str) -> gate.Admission:
 
 
 def reconcile(organisation: str, call_id: str) -> gate.Admission:
-    """An intent whose sender did not report back, settled by what its connector promises. Raises StillInDoubt when asking again may help."""
+    """An intent whose sender did not report back, settled by what its connector promises. Raises StillInDoubt if asking again may help."""
     call = load(organisation, call_id)
     if call.state not in {Call.State.SENDING, Call.State.IN_DOUBT}:
         return gate.standing(organisation, call_id)

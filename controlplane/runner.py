@@ -1,4 +1,4 @@
-"""Runs that Remit itself executes: one durable step at a time, from what is written down. Any worker may take the next step; none repeats one."""
+"""Runs that Remit itself executes: one durable step at a time, from what is written down. Any worker takes the next; none repeats one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class Started:
 def start(*, by: Principal, workspace: Workspace, order: Order) -> Started:
     """Start a run: its capability, its caps, its key, and for a hosted one its first work, in one transaction.
 
-    A person with runs_start may bind it to a subject. An agent may start its own runs, narrowed further but never bound to a customer by itself.
+    A person with runs_start may bind it to a subject. An agent may start its own runs, narrowed further but never bound to a customer.
     """
     with tenancy.within(by.organisation):
         agent = contracts.get(by.id if by.kind == "agent" else order.agent, workspace=workspace)
@@ -101,8 +101,10 @@ def _capability(by: Principal, agent: Agent, order: Order) -> Capability | None:
 
 
 def open_run_of(principal: Principal) -> str:
-    """The run that an agent's own key acts in when it names none: its newest one that is not over, or a new one. Starting over does not reset a cap
-    of the agent, its workspace or its organisation."""
+    """The run that an agent's own key acts in when it names none: its newest one that is not over, or a new one.
+
+    Starting over does not reset a cap of the agent, its workspace or its organisation.
+    """
     with tenancy.within(principal.organisation):
         run = (
             Run.objects.filter(agent_id=principal.id, started_by=principal.id, is_hosted=False)
@@ -248,7 +250,7 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
 
 
 def _messages(steps: list[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The conversation in the providers' neutral shape. It is rebuilt from redacted steps: a secret that a tool returned never reaches a model."""
+    """The conversation in the providers' neutral shape, rebuilt from redacted steps: a secret a tool returned never reaches a model."""
     messages: list[dict[str, Any]] = []
     for kind, _, content in steps:
         if kind == Step.Kind.PROMPT:

@@ -1,4 +1,5 @@
-"""Every setting of a Remit installation, in the order a reader asks: what is it, who may reach it, where does it keep things, what runs beside it.
+"""Every setting of a Remit installation, in the order a reader asks: what is it, who may reach it, where does it keep things,
+what runs beside it.
 
 Each variable is read here and nowhere else. `REMIT_X_FILE` may name a file that holds the value of any secret `REMIT_X`.
 Limits and tiers that a customer tunes are rows, not settings.
@@ -47,7 +48,7 @@ def database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or 5432),
-        # Threads are few and live as long as the process; a transaction pooler (PgBouncer) may stand in between, so nothing is session-scoped.
+        # Threads are few and live as long as the process; a transaction pooler (PgBouncer) may stand between: nothing is session-scoped.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": False,
         "DISABLE_SERVER_SIDE_CURSORS": True,

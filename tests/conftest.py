@@ -1,5 +1,5 @@
-"""A real PostgreSQL as the application's own role, one database a test process. Every test makes its own organisation, so nothing is ever emptied:
-row-level security keeps tests apart as it keeps customers apart.
+"""A real PostgreSQL as the application's own role, one database a test process. Every test makes its own organisation, so nothing is
+ever emptied: row-level security keeps tests apart as it keeps customers apart.
 """
 
 import os

@@ -83,58 +83,62 @@ def _result(value: dict[str, Any]) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": json.dumps(value)}], "structuredContent": value, "isError": False}
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, bank: Bank) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.bank = bank
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """MCP as far as a bank needs it."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if "id" not in message:
+            return self._send(202, b"")
+        answer = self._answer(message["method"], message.get("params", {}))
+        if answer is None:
+            self.close_connection = True
+            return None
+        return self._send(200, json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}).encode())
+
+    def _answer(self, method: str, params: dict[str, Any]) -> dict[str, Any] | None:
+        """What to say; None to hang up without a word."""
+        if method == "initialize":
+            version = params["protocolVersion"]
+            return {"result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "bank", "version": "1"}}}
+        if method == "tools/list":
+            return {"result": {"tools": TOOLS}}
+        if method == "tools/call":
+            bank = self.server.bank
+            result = bank.call(params["name"], params.get("arguments", {}), self.headers.get("idempotency-key", ""))
+            return None if bank.hang_up_after == params["name"] else {"result": result}
+        return {"error": {"code": -32601, "message": "no such method"}}
+
+    def do_GET(self) -> None:
+        self._send(405, b"")
+
+    def _send(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 def serve() -> Bank:
     """Start the bank on a free port; it ends with the test process."""
     bank = Bank()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
-
-        def do_POST(self) -> None:
-            message = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            if "id" not in message:
-                return self._send(202, b"")
-            result: dict[str, Any]
-            if message["method"] == "initialize":
-                result = {
-                    "protocolVersion": message["params"]["protocolVersion"],
-                    "capabilities": {"tools": {}},
-                    "serverInfo": {"name": "bank", "version": "1"},
-                }
-            elif message["method"] == "tools/list":
-                result = {"tools": TOOLS}
-            elif message["method"] == "tools/call":
-                result = bank.call(
-                    message["params"]["name"], message["params"].get("arguments", {}), self.headers.get("idempotency-key", "")
-                )
-                if bank.hang_up_after == message["params"]["name"]:
-                    self.close_connection = True
-                    return None
-            else:
-                return self._send(
-                    200,
-                    json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no such method"}}).encode(),
-                )
-            return self._send(200, json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode())
-
-        def do_GET(self) -> None:
-            self._send(405, b"")
-
-        def _send(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    class Server(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(bank)
     bank.url = f"http://127.0.0.1:{server.server_port}/mcp"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return bank

@@ -1,4 +1,7 @@
-"""Two workspaces, a cast with roles, one agent with pinned tools on a real upstream. Built through the domain's own functions, so it cannot be illegal."""
+"""Two workspaces, a cast with roles, one agent with pinned tools on a real upstream.
+
+Built through the domain's own functions, so it cannot be illegal.
+"""
 
 import secrets
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Organisation > Workspace, the people in them, and what each may do."""
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.db import models
 from guardian.models import UserObjectPermissionBase
@@ -88,7 +90,7 @@ class WorkspacePermission(UserObjectPermissionBase):
     enabled = True
 
     class Meta:
-        unique_together: list[tuple[str, ...]] = []
+        unique_together: ClassVar[list[tuple[str, ...]]] = []
         constraints = [
             models.UniqueConstraint(fields=["organisation_id", "user", "permission", "content_object"], name="workspace_permission_once")
         ]

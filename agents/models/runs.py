@@ -203,7 +203,7 @@ class Step(models.Model):
 
 
 class Work(tenancy.Tenant):
-    """Something a worker must do, written in the transaction that made it necessary. A message only rings the bell; this is the authority."""
+    """Something a worker must do, written in the transaction that made it necessary. Messages only ring the bell; this is the authority."""
 
     class Kind(models.TextChoices):
         ADVANCE = "run.advance"

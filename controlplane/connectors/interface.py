@@ -234,7 +234,7 @@ def _write(document: dict[str, Any], pointer: str, value: Any) -> None:
     """Sets the place a JSON pointer names. Its parents must be there, and so must an array's element."""
     *parents, last = _steps(pointer) or [""]
     try:
-        place = functools.reduce(_child, parents, document)
+        place: Any = functools.reduce(_child, parents, document)
         if isinstance(place, list):
             _child(place, last)
             place[int(last)] = value

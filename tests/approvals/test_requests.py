@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from agents import contracts, organisations
+from agents import contracts, organisations, runs
 from agents.organisations import Principal
 from approvals import plans, requests
 from approvals.models import Plan, Request, Vote
@@ -32,7 +32,10 @@ def reserved(world: World) -> int:
         return reservations.balance("agent", world.agent.id).reserved
 
 
-@pytest.mark.parametrize(("name", "why"), [("olga", "asked for this run"), ("sam", "changed the rules"), ("fiona", ""), ("vera", ""), ("ada", "approvals_decide")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("olga", "asked for this run"), ("sam", "changed the rules"), ("fiona", ""), ("vera", ""), ("ada", "approvals_decide")],
+)
 def test_the_requester_the_rule_changer_and_the_unentitled_may_not_decide(world: World, name: str, why: str) -> None:
     said = held(world)
     with pytest.raises((requests.NotEligible, organisations.NotFound)) as refused:
@@ -69,7 +72,8 @@ def test_a_denial_needs_a_reason_returns_the_money_and_ends_the_call(world: Worl
     assert reserved(world) == 0
     standing = gate.standing(world.organisation, said.call)
     assert standing.status == "denied"
-    assert standing.refusal and standing.refusal["reason"] == "Wrong account."
+    assert standing.refusal
+    assert standing.refusal["reason"] == "Wrong account."
     with pytest.raises(requests.AlreadyDecided):
         vote(world, "ben", said)
     assert recovery.resume(world.organisation, said.call).status == "denied"
@@ -91,7 +95,11 @@ def test_nobody_deciding_in_time_is_a_no(world: World) -> None:
     with pytest.raises(requests.Expired):
         vote(world, "ann", said)
     assert requests.expire(by=organisations.system(world.organisation), request_id=said.approval)
-    assert (gate.standing(world.organisation, said.call).status, world.request(said.approval).state, reserved(world)) == ("expired", "EXPIRED", 0)
+    assert (gate.standing(world.organisation, said.call).status, world.request(said.approval).state, reserved(world)) == (
+        "expired",
+        "EXPIRED",
+        0,
+    )
 
 
 def test_an_approval_that_expired_before_it_was_used_is_void(world: World) -> None:
@@ -113,7 +121,9 @@ def test_an_approver_who_left_before_it_was_sent_counts_no_more(world: World) ->
 def test_a_role_taken_away_before_it_was_sent_counts_no_more(world: World) -> None:
     said = held(world)
     vote(world, "ann", said)
-    organisations.unseat(by=organisations.system(world.organisation), member=world.members["ann"], workspace=world.workspace, role="approver")
+    organisations.unseat(
+        by=organisations.system(world.organisation), member=world.members["ann"], workspace=world.workspace, role="approver"
+    )
     assert recovery.resume(world.organisation, said.call).status == "void"
 
 
@@ -159,10 +169,12 @@ def test_the_diff_shows_the_real_target_and_the_digest_binds_it(world: World) ->
 def test_a_run_that_ends_withdraws_what_it_had_waiting(world: World) -> None:
     run = world.start()
     said = run.call("pay", {"account": "a", "amount": 50})
-    from agents import runs
-
     runs.end(by=world.people["olga"], run=run.run, state="STOPPED", summary="Not needed.", event="run.stopped")
-    assert (gate.standing(world.organisation, said.call).status, world.request(said.approval).state, reserved(world)) == ("void", "WITHDRAWN", 0)
+    assert (gate.standing(world.organisation, said.call).status, world.request(said.approval).state, reserved(world)) == (
+        "void",
+        "WITHDRAWN",
+        0,
+    )
     assert not runs.end(by=world.people["olga"], run=run.run, state="SUCCEEDED", summary="Again.")
 
 

@@ -20,7 +20,16 @@ from tests.world import World
 
 def reserve(world: World, call: str, amount: int, *, run_cap: int = 10**12, run: str = "R-1") -> object:
     with tenancy.within(world.organisation):
-        return runs.ask("select budget_reserve(%s, %s, %s, %s, %s, %s, %s, 0)", world.organisation, call, run, world.agent.id, world.workspace.id, run_cap, amount)
+        return runs.ask(
+            "select budget_reserve(%s, %s, %s, %s, %s, %s, %s, 0)",
+            world.organisation,
+            call,
+            run,
+            world.agent.id,
+            world.workspace.id,
+            run_cap,
+            amount,
+        )
 
 
 def settle(world: World, call: str, actual: int) -> bool:
@@ -30,7 +39,9 @@ def settle(world: World, call: str, actual: int) -> bool:
 
 def cap(world: World, micros: int, level: str = "workspace") -> None:
     target = {"workspace": world.workspace.id, "agent": world.agent.id, "organisation": world.organisation}[level]
-    reservations.put_cap(by=world.people["fiona"], workspace=world.workspace.id, level=level, target=target, period="month", cap_micros=micros)
+    reservations.put_cap(
+        by=world.people["fiona"], workspace=world.workspace.id, level=level, target=target, period="month", cap_micros=micros
+    )
 
 
 def at_once(count: int, work: Callable[[int], None]) -> None:
@@ -92,7 +103,15 @@ def test_two_hundred_calls_through_the_gate_against_one_dollar_pay_exactly_a_hun
 def test_a_refusal_at_an_upper_level_leaves_no_hold_below(world: World) -> None:
     cap(world, 5, "organisation")
     refusal = reserve(world, "C-1", 10)
-    assert refusal == {"level": "organisation", "target": world.organisation, "cap": 5, "spent": 0, "reserved": 0, "amount": 10, "period": "month"}
+    assert refusal == {
+        "level": "organisation",
+        "target": world.organisation,
+        "cap": 5,
+        "spent": 0,
+        "reserved": 0,
+        "amount": 10,
+        "period": "month",
+    }
     with tenancy.within(world.organisation):
         assert Reservation.objects.count() == LedgerEntry.objects.count() == 0
         assert not Window.objects.filter(reserved__gt=0).exists()
@@ -131,13 +150,19 @@ def test_a_cost_above_the_hold_is_booked_in_full_and_marked(world: World) -> Non
 
 def test_the_application_cannot_move_money_by_itself(world: World) -> None:
     reserve(world, "C-1", 100)
-    for statement in ("update budgets_window set spent = 0", "delete from budgets_ledgerentry", "update budgets_reservation set amount = 1"):
+    for statement in (
+        "update budgets_window set spent = 0",
+        "delete from budgets_ledgerentry",
+        "update budgets_reservation set amount = 1",
+    ):
         with pytest.raises(DatabaseError, match="permission denied"), tenancy.within(world.organisation), connection.cursor() as cursor:
             cursor.execute(statement)
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["reserve", "settle", "release", "cap"]), st.integers(1, 60)), min_size=1, max_size=25), st.randoms())
+@given(
+    st.lists(st.tuples(st.sampled_from(["reserve", "settle", "release", "cap"]), st.integers(1, 60)), min_size=1, max_size=25), st.randoms()
+)
 def test_any_sequence_agrees_with_a_plain_model(moves: list[tuple[str, int]], chance: random.Random) -> None:
     world = _shared()
     with tenancy.within(world.organisation):

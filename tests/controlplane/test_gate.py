@@ -6,13 +6,22 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection
 
-from agents import contracts, identity, organisations, policies, stops, tools
+from agents import contracts, identity, organisations, policies, runs, stops, tools
 from agents.models import Call, Effect
-from audit import tenancy
+from audit import canonical, tenancy, vault
 from budgets import limits, reservations
+from controlplane import effects as sender
 from controlplane import examination, gate, recovery
 from tests import world as worlds
 from tests.world import World
+
+
+class Died(BaseException):
+    """Stands for SIGKILL: nothing after it in this process runs."""
+
+
+def die(*_: object) -> None:
+    raise Died
 
 
 def call_row(world: World, identifier: str) -> Call:
@@ -38,14 +47,16 @@ def test_an_unknown_tool_is_refused_with_the_tools_this_caller_may_use(world: Wo
     run = world.start(tools=["get_account"])
     said = run.call("delete_everything", {})
     assert (said.status, said.refusal and said.refusal["code"]) == ("refused", "unknown_tool")
-    assert said.refusal and said.refusal["tools"] == ["get_account"]
+    assert said.refusal
+    assert said.refusal["tools"] == ["get_account"]
     assert world.events(subject=said.call) == ["call.refused"]
 
 
 def test_wrong_arguments_are_named_by_pointer_and_never_arrive(world: World) -> None:
     run = world.start()
     said = run.call("pay", {"account": "a", "amount": "5", "force": True})
-    assert said.refusal and said.refusal["code"] == "invalid_arguments"
+    assert said.refusal
+    assert said.refusal["code"] == "invalid_arguments"
     assert "/amount" in {fault["pointer"] for fault in said.refusal["faults"]}
     assert len(said.refusal["faults"]) == 2
     assert world.bank.arrived == []
@@ -85,7 +96,8 @@ def test_closing_an_account_takes_two_people(world: World) -> None:
 
 def test_the_policy_names_the_rule_that_refuses(world: World) -> None:
     said = world.start().call("pay", {"account": "a", "amount": 901})
-    assert said.refusal and said.refusal["code"] == "policy_denied"
+    assert said.refusal
+    assert said.refusal["code"] == "policy_denied"
     assert said.refusal["policies"] == ["never-above"]
     assert "never pays more than 900" in said.refusal["message"]
 
@@ -94,7 +106,8 @@ def test_a_run_bound_to_one_customer_cannot_touch_another(world: World) -> None:
     run = world.start(subject=["customer-a"])
     assert run.call("get_account", {"account": "a"}).status == "applied"
     said = run.call("get_account", {"account": "b"})
-    assert said.refusal and said.refusal["policies"] == ["own-customer"]
+    assert said.refusal
+    assert said.refusal["policies"] == ["own-customer"]
 
 
 def test_a_read_only_agent_reads_and_does_not_write(world: World) -> None:
@@ -102,7 +115,8 @@ def test_a_read_only_agent_reads_and_does_not_write(world: World) -> None:
     run = world.start()
     assert run.call("get_account", {"account": "a"}).status == "applied"
     said = run.call("pay", {"account": "a", "amount": 1})
-    assert said.refusal and (said.refusal["code"], said.refusal["rule"]) == ("out_of_scope", "stage")
+    assert said.refusal
+    assert (said.refusal["code"], said.refusal["rule"]) == ("out_of_scope", "stage")
 
 
 def test_a_narrow_agent_needs_a_person_for_every_write(world: World) -> None:
@@ -118,8 +132,6 @@ def test_in_draft_stage_a_write_becomes_a_proposal_that_a_person_may_apply_after
     run = world.start()
     said = run.call("pay", {"account": "a", "amount": 1})
     assert said.status == "drafted"
-    from agents import runs
-
     runs.end(by=run.principal, run=run.run, state="SUCCEEDED", summary="Proposed one payment.")
     world.approve(said, "ann")
     assert recovery.resume(world.organisation, said.call).status == "applied"
@@ -160,7 +172,8 @@ def test_a_stop_switch_holds_new_calls_and_approved_ones(world: World, scope: st
     }[scope]
     stop = stops.engage(by=world.people["olga"], scope=scope, target=target, reason="drill")
     said = run.call("pay", {"account": "a", "amount": 5})
-    assert said.refusal and said.refusal["code"] == "stopped"
+    assert said.refusal
+    assert said.refusal["code"] == "stopped"
     if scope != "key":  # an approved call is sent by Remit itself, not by the key that proposed it
         assert recovery.resume(world.organisation, held.call).status == "void"
         assert world.bank.writes() == []
@@ -173,10 +186,13 @@ def test_a_stop_switch_holds_new_calls_and_approved_ones(world: World, scope: st
 def test_a_policy_changed_after_people_decided_voids_the_approval(world: World) -> None:
     said = world.start().call("pay", {"account": "a", "amount": 50})
     world.approve(said, "ann")
-    policies.activate(by=world.people["olga"], policy_set=policies.propose(by=world.people["sam"], workspace=world.workspace, text=worlds.POLICIES))
+    policies.activate(
+        by=world.people["olga"], policy_set=policies.propose(by=world.people["sam"], workspace=world.workspace, text=worlds.POLICIES)
+    )
     settled = recovery.resume(world.organisation, said.call)
     assert settled.status == "void"
-    assert settled.refusal and "policy changed" in settled.refusal["message"]
+    assert settled.refusal
+    assert "policy changed" in settled.refusal["message"]
     assert world.bank.writes() == []
 
 
@@ -194,14 +210,13 @@ def test_a_target_that_moved_voids_the_approval(world: World) -> None:
     world.bank.accounts["a"]["balance"] = 3
     settled = recovery.resume(world.organisation, said.call)
     assert settled.status == "void"
-    assert settled.refusal and "target changed" in settled.refusal["message"]
+    assert settled.refusal
+    assert "target changed" in settled.refusal["message"]
 
 
 def test_arguments_altered_in_the_database_are_never_sent(world: World) -> None:
     said = world.start().call("pay", {"account": "a", "amount": 50})
     world.approve(said, "ann")
-    from audit import canonical, vault
-
     forged = vault.seal(canonical.encode({"account": "a", "amount": 500}), aad=f"{world.organisation}/{said.call}/arguments")
     with tenancy.within(world.organisation):
         Call.objects.filter(id=said.call).update(sealed_arguments=forged)
@@ -216,7 +231,8 @@ def test_an_answer_lost_on_the_way_is_in_doubt_and_then_settled_by_the_key(world
     assert said.status == "in_doubt"
     with tenancy.within(world.organisation):
         hold = reservations.of_call(said.call)
-    assert hold is not None and hold.state == "HELD"
+    assert hold is not None
+    assert hold.state == "HELD"
     with pytest.raises(recovery.StillInDoubt):
         recovery.reconcile(world.organisation, said.call)
     world.bank.hang_up_after = ""
@@ -226,18 +242,11 @@ def test_an_answer_lost_on_the_way_is_in_doubt_and_then_settled_by_the_key(world
 
 
 def test_an_intent_without_a_report_is_sent_again_under_its_key_and_applied_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from controlplane import effects as sender
-
-    class Died(BaseException):
-        pass
-
-    def die(*_: object) -> None:
-        raise Died
-
     run = world.start()
-    with monkeypatch.context() as patch, pytest.raises(Died):
+    with monkeypatch.context() as patch:
         patch.setattr(sender, "apply", die)
-        run.call("pay", {"account": "a", "amount": 5}, key="k")
+        with pytest.raises(Died):
+            run.call("pay", {"account": "a", "amount": 5}, key="k")
     with pytest.raises(gate.InProgress) as busy:
         run.call("pay", {"account": "a", "amount": 5}, key="k")
     assert recovery.reconcile(world.organisation, busy.value.details["call"]).status == "applied"
@@ -245,19 +254,12 @@ def test_an_intent_without_a_report_is_sent_again_under_its_key_and_applied_once
 
 
 def test_an_opaque_write_without_a_report_is_left_to_people(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from controlplane import effects as sender
-
-    class Died(BaseException):
-        pass
-
-    def die(*_: object) -> None:
-        raise Died
-
     said = world.start().call("close_account", {"account": "a"})
     world.approve(said, "ann", "ben")
-    with monkeypatch.context() as patch, pytest.raises(Died):
+    with monkeypatch.context() as patch:
         patch.setattr(sender, "apply", die)
-        recovery.resume(world.organisation, said.call)
+        with pytest.raises(Died):
+            recovery.resume(world.organisation, said.call)
     assert recovery.reconcile(world.organisation, said.call).status == "in_doubt"
     assert world.bank.writes() == []
     decided = recovery.decide_doubt(by=world.people["ann"], call_id=said.call, happened=False, reason="The account is open.")
@@ -285,12 +287,14 @@ def test_a_cap_of_the_run_hands_it_to_its_owner_with_a_summary(world: World) -> 
     for account in "ab":
         assert run.call("get_account", {"account": account}).status == "applied"
     said = run.call("get_account", {"account": "c"})
-    assert said.refusal and (said.refusal["code"], said.refusal["current"], said.refusal["limit"]) == ("limit_reached", 2, 2)
+    assert said.refusal
+    assert (said.refusal["code"], said.refusal["current"], said.refusal["limit"]) == ("limit_reached", 2, 2)
     row = run.reload()
     assert (row.state, row.handed_to) == ("HANDED_OFF", world.members["olga"].id)
     assert "tool_calls" in row.summary
     after = run.call("get_account", {"account": "c"})
-    assert after.refusal and after.refusal["code"] == "run_over"
+    assert after.refusal
+    assert after.refusal["code"] == "run_over"
     assert world.events(event="run.handed_off") == ["run.handed_off"]
 
 
@@ -307,7 +311,8 @@ def test_two_calls_in_turn_are_a_loop_too_and_the_cycle_is_named(world: World) -
     run = world.start()
     said = [run.call("get_account", {"account": "ab"[turn % 2]}) for turn in range(7)]
     assert [one.status for one in said] == ["applied"] * 6 + ["refused"]
-    assert said[-1].refusal and len(said[-1].refusal["cycle"]) == 2
+    assert said[-1].refusal
+    assert len(said[-1].refusal["cycle"]) == 2
 
 
 def test_a_repeat_with_a_new_answer_is_progress(world: World) -> None:
@@ -328,7 +333,9 @@ def test_a_write_in_between_makes_a_repeat_progress(world: World) -> None:
 
 def test_at_its_cap_an_agent_in_draft_mode_goes_on_with_proposals(world: World) -> None:
     contracts.change(by=world.people["olga"], agent=world.agent, changes={"draft_only": True})
-    reservations.put_cap(by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=10_000)
+    reservations.put_cap(
+        by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=10_000
+    )
     run = world.start()
     assert run.call("pay", {"account": "a", "amount": 5}).status == "applied"
     said = run.call("pay", {"account": "a", "amount": 6})
@@ -338,7 +345,14 @@ def test_at_its_cap_an_agent_in_draft_mode_goes_on_with_proposals(world: World) 
 
 
 def test_over_budget_the_run_is_handed_off_and_the_refusal_names_the_cap(world: World) -> None:
-    reservations.put_cap(by=world.people["fiona"], workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="day", cap_micros=15_000)
+    reservations.put_cap(
+        by=world.people["fiona"],
+        workspace=world.workspace.id,
+        level="workspace",
+        target=world.workspace.id,
+        period="day",
+        cap_micros=15_000,
+    )
     run = world.start()
     assert run.call("pay", {"account": "a", "amount": 5}).status == "applied"
     said = run.call("pay", {"account": "a", "amount": 6})
@@ -360,7 +374,8 @@ def test_an_expired_capability_lets_nothing_through(world: World) -> None:
     assert capability is not None
     identity.revoke_capability(by=world.people["olga"], capability=capability)
     said = run.call("get_account", {"account": "a"})
-    assert said.refusal and said.refusal["code"] == "out_of_scope"
+    assert said.refusal
+    assert said.refusal["code"] == "out_of_scope"
 
 
 def test_another_organisations_run_looks_like_none(world: World, elsewhere: World) -> None:
@@ -376,8 +391,8 @@ def test_the_application_cannot_write_an_effect_without_the_gate(world: World) -
     said = world.start().call("pay", {"account": "a", "amount": 50})
     with pytest.raises(DatabaseError, match="permission denied"), tenancy.within(world.organisation), connection.cursor() as cursor:
         cursor.execute(
-            "insert into agents_effect (organisation_id, id, call_id, key, connector_class, state, plan_digest, outbound_digest, required, lease_until, fence)"
-            " values (%s, 'EFF-1', %s, 'k', 'E1', 'INTENT', 'd', 'o', 0, now(), 1)",
+            "insert into agents_effect (organisation_id, id, call_id, key, connector_class, state, plan_digest, outbound_digest, required,"
+            " lease_until, fence) values (%s, 'EFF-1', %s, 'k', 'E1', 'INTENT', 'd', 'o', 0, now(), 1)",
             [world.organisation, said.call],
         )
 
@@ -386,7 +401,18 @@ def test_a_held_plan_cannot_be_intended_by_asking_the_database(world: World) -> 
     said = world.start().call("pay", {"account": "a", "amount": 50})
     with tenancy.within(world.organisation), connection.cursor() as cursor:
         policy = world.request(said.approval).policy_set_id
-        asked = {"organisation": world.organisation, "call": said.call, "plan_digest": said.plan, "outbound_digest": "x", "effect_key": "k", "policy_set": policy, "required": 0, "lease_s": "5", "scopes": [], "amount": 0}
+        asked = {
+            "organisation": world.organisation,
+            "call": said.call,
+            "plan_digest": said.plan,
+            "outbound_digest": "x",
+            "effect_key": "k",
+            "policy_set": policy,
+            "required": 0,
+            "lease_s": "5",
+            "scopes": [],
+            "amount": 0,
+        }
         cursor.execute("select gate_intend(%s::jsonb)", [json.dumps(asked)])
         answer = cursor.fetchone()[0]
     assert json.loads(answer)["verdict"] == "VOID"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agents import runs
-from agents.models import Run, Step
+from agents.models import Run, Step, Work
+from approvals import requests
 from audit import tenancy
 from budgets import limits, prices, reservations
 from controlplane import effects, outbox, recovery, runner
@@ -28,7 +29,9 @@ def _register(name: str, plan: Sequence[tuple[str, dict[str, Any]]]) -> None:
     def play(messages: Sequence[Any], tools: Sequence[Any]) -> Completion:
         turn = sum(message["role"] == "assistant" for message in messages)
         if turn < len(plan):
-            return Completion(text="", reasoning=f"step {turn}", calls=[{"id": f"c{turn}", "tool": plan[turn][0], "arguments": plan[turn][1]}])
+            return Completion(
+                text="", reasoning=f"step {turn}", calls=[{"id": f"c{turn}", "tool": plan[turn][0], "arguments": plan[turn][1]}]
+            )
         return Completion(text=f"Last: {messages[-1].get('text', '')[:300]}")
 
 
@@ -38,8 +41,12 @@ for _name, _plan in PLANS.items():
 
 def start(world: World, model: str) -> Run:
     world.publish(models=[f"scripted:{model}"])
-    prices.put(by=world.people["fiona"], workspace=world.workspace.id, item=f"scripted:{model}", input_micros=1_000_000, output_micros=1_000_000)
-    return runner.start(by=world.people["olga"], workspace=world.workspace, order=runner.Order(agent=world.agent.slug, hosted=True, prompt="Go.")).run
+    prices.put(
+        by=world.people["fiona"], workspace=world.workspace.id, item=f"scripted:{model}", input_micros=1_000_000, output_micros=1_000_000
+    )
+    return runner.start(
+        by=world.people["olga"], workspace=world.workspace, order=runner.Order(agent=world.agent.slug, hosted=True, prompt="Go.")
+    ).run
 
 
 def leases(world: World) -> Iterator[outbox.Lease]:
@@ -72,8 +79,6 @@ def steps(world: World, run: Run) -> list[tuple[str, dict[str, Any]]]:
 
 
 def open_request(world: World) -> Any:
-    from approvals import requests
-
     with tenancy.within(world.organisation):
         return requests.waiting_for(by=world.people["ann"], workspace=world.workspace.id).get()
 
@@ -83,8 +88,6 @@ def test_a_run_pauses_on_a_payment_a_person_approves_and_it_finishes(world: Worl
     work(world)
     assert reload(world, run).state == "WAITING"
     request = open_request(world)
-    from approvals import requests
-
     requests.vote(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
     work(world)
     assert reload(world, run).state == "SUCCEEDED"
@@ -104,9 +107,9 @@ def test_a_denial_with_its_reason_reaches_the_agent_and_the_run_is_handed_over(w
     run = start(world, "pay-once")
     work(world)
     request = open_request(world)
-    from approvals import requests
-
-    requests.vote(by=world.people["ann"], request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="The customer cancelled.")
+    requests.vote(
+        by=world.people["ann"], request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="The customer cancelled."
+    )
     work(world)
     row = reload(world, run)
     assert (row.state, row.handed_to) == ("HANDED_OFF", world.members["olga"].id)
@@ -119,7 +122,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("moment", ["before the intent", "after the intent", "after sending", "before the step is written"])
-def test_whenever_a_worker_dies_another_finishes_and_the_payment_happens_once(world: World, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+def test_whenever_a_worker_dies_another_finishes_and_the_payment_happens_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     run = start(world, "pay-small")
     really_apply, really_add = effects.apply, runs.add_step
 
@@ -147,8 +152,6 @@ def test_whenever_a_worker_dies_another_finishes_and_the_payment_happens_once(wo
         with pytest.raises(Killed):
             runner.advance(lease)
     with tenancy.within(world.organisation):
-        from agents.models import Work
-
         Work.objects.filter(kind="run.advance").update(lease_until=None)  # the dead worker's lease runs out
     work(world)
     assert reload(world, run).state == "SUCCEEDED"
@@ -160,8 +163,6 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(world: World) -> None:
     run = start(world, "pay-small")
     stalled = next(leases(world))
     with tenancy.within(world.organisation):
-        from agents.models import Work
-
         Work.objects.filter(kind="run.advance").update(lease_until=None)
     fresh = next(leases(world))
     assert fresh.fence == stalled.fence + 1
@@ -193,7 +194,9 @@ def test_a_model_call_over_the_cap_is_refused_before_it_is_made(world: World) ->
 
 def test_an_unpriced_model_is_refused(world: World) -> None:
     world.publish(models=["scripted:pay-small"])
-    run = runner.start(by=world.people["olga"], workspace=world.workspace, order=runner.Order(agent=world.agent.slug, hosted=True, prompt="Go.")).run
+    run = runner.start(
+        by=world.people["olga"], workspace=world.workspace, order=runner.Order(agent=world.agent.slug, hosted=True, prompt="Go.")
+    ).run
     work(world)
     row = reload(world, run)
     assert (row.state, "has no price" in row.summary) == ("FAILED", True)

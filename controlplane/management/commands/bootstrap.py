@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from agents import identity, organisations
@@ -56,7 +56,7 @@ class Command(Plain):
                 tokens[name] = identity.issue(by=by, member=member, label="bootstrap").token
         return {"organisation": by.organisation, "workspace": workspace.id, "tokens": tokens}
 
-    def _user(self, name: str, slug: str) -> AbstractBaseUser:
+    def _user(self, name: str, slug: str) -> User:
         """User names are unique on the installation: a second `ann` signs in as `ann.shop`."""
         try:
             return organisations.new_user(username=name, password=settings.BOOTSTRAP_PASSWORD)
