@@ -2,6 +2,8 @@
 
 import importlib.resources
 
+from django.contrib.auth.models import User
+
 from agents import contracts, organisations, policies, tools
 from agents.models import Agent, Workspace
 from agents.organisations import Principal
@@ -25,8 +27,7 @@ def build(dsn: str, slug: str = scene.SLUG) -> Scene:
         workspace = organisations.create_workspace(by=system, slug=scene.DESK, name=scene.DESK_NAME)
         members = {}
         for name, role in scene.CAST.items():
-            user = organisations.new_user(username=f"{slug}-{name.lower()}", email=f"{name.lower()}@larkfield.example")
-            members[name] = organisations.add_member(by=system, user=user, name=name)
+            members[name] = organisations.add_member(by=system, user=_account(name.lower(), slug), name=name)
             organisations.seat(by=system, member=members[name], workspace=workspace, role=role)
         made = Scene(organisation.id, workspace, members)
         for name in SYSTEMS:
@@ -45,6 +46,14 @@ def build(dsn: str, slug: str = scene.SLUG) -> Scene:
             cap_micros=crew.DESK_CAP_MICROS,
         )
     return made
+
+
+def _account(name: str, slug: str) -> User:
+    """Nobody signs in to it with a password. User names are unique on the installation: a second `dana` is `dana.demo`."""
+    try:
+        return organisations.new_user(username=name, email=f"{name}@larkfield.example")
+    except organisations.Conflict:
+        return organisations.new_user(username=f"{name}.{slug}", email=f"{name}@larkfield.example")
 
 
 def _connect(made: Scene, system: str) -> None:

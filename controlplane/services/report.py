@@ -83,7 +83,7 @@ def _for_a_person(facts: Ready) -> list[str]:
     needs = "1 request needs you" if count == 1 else f"{count} requests need you"
     lines.append(f"Waiting     {needs}: {one.title}" + (f"  ({_clock(one.expires_in_s)} left)" if one.expires_in_s > 0 else ""))
     if not links:
-        command = f'make manage DO="approvals approve {one.id} --as Dana"'
+        command = f'make manage DO="approvals approve {one.id} --as dana"'
         lines.append(f"Decide      {_bold(command)}")
     others = [f"{name[:1].upper()}{name[1:]}  {target.removeprefix(facts.url)}" for name, target in list(links.items())[1:]]
     pairs = [others[at : at + 2] for at in range(0, len(others), 2)]
