@@ -87,11 +87,12 @@ def test_a_bad_body_is_refused_by_its_own_code_and_entered(
     world: World, entered: Entered, holders: dict[str, str], door: str, case: tuple[bytes, int, str]
 ) -> None:
     raw, status, code = case
+    calls = world.events("call.*")
     reply = ask("POST", f"{API}/{door}", holders[door], raw=raw)
     assert (reply.status, reply.code) == (status, code)
     (entry,) = entered()
     assert (entry["code"], entry["path"]) == (code, f"{API}/{door}")
-    assert world.events("call.admitted") == []
+    assert world.events("call.*") == calls
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -147,9 +148,10 @@ def test_an_unknown_field_is_named_by_a_pointer(holders: dict[str, str]) -> None
     ],
 )
 def test_no_text_becomes_a_number_and_no_number_a_text(world: World, holders: dict[str, str], fields: dict[str, Any], pointer: str) -> None:
+    started = world.events("run.started")
     reply = ask("POST", f"{API}/runs", holders["runs"], {"agent": "teller", "workspace": "desk", **fields})
     assert (reply.status, reply.code, reply.pointer) == (422, "invalid_request", pointer)
-    assert world.events("run.started") == ["run.started"]  # the fixture's
+    assert world.events("run.started") == started
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,6 @@ def test_no_text_becomes_a_number_and_no_number_a_text(world: World, holders: di
         ({"tool": "t"}, "/arguments"),
         ({"tool": "t", "arguments": {}, "run": 1}, "/run"),
     ],
-)],
 )
 def test_a_proposal_names_its_tool_and_has_arguments(holders: dict[str, str], body: dict[str, Any], pointer: str) -> None:
     reply = ask("POST", f"{API}/calls", holders["calls"], body)
