@@ -107,6 +107,11 @@ def test_closing_a_schema_refuses_unnamed_arguments_and_nothing_else(schema, val
     assert (judge(closed, value) == []) == (judge(schema, value) == [] and not unnamed)
 
 
+def test_a_format_is_an_annotation_as_2020_12_has_it():
+    schema = {"type": "object", "properties": {"at": {"type": "string", "format": "date"}}}
+    assert judge(schema, {"at": "tomorrow"}) == []
+
+
 # --- recorded tools ---
 
 

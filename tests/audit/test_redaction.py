@@ -70,6 +70,17 @@ def test_what_only_looks_like_one_is_left_alone(text):
     assert redaction.redact({"a": [text]}) == {"a": [text]}
 
 
+def test_a_placeholder_does_not_hide_the_secret_behind_it():
+    assert redaction.redact_text(f"password=xxxxxxxx, then {GITHUB}") == "password=xxxxxxxx, then [redacted:github]"
+    assert GITHUB not in redaction.redact_text(f"token: $TOKEN:{GITHUB}")
+
+
+def test_one_string_does_not_hide_the_next():
+    for first in ('password: "hunter22', "curl -u 'ana:d2LkV78z", "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0B" * 5):
+        assert GITHUB not in str(redaction.redact([GITHUB, first]))
+        assert GITHUB not in str(redaction.redact([first, GITHUB]))
+
+
 def test_the_rest_of_the_text_stays_and_the_mask_names_the_rule():
     assert redaction.redact_text(f"a {GITHUB} b password=hunter22 c") == "a [redacted:github] b password=[redacted:password] c"
 
