@@ -27,7 +27,7 @@ def result_of(admission: gate.Admission) -> dict[str, Any]:
     if admission.approval:
         told |= {"approval": admission.approval, "plan": admission.plan, "expires_at": admission.expires_at}
     if admission.status not in _WAITING:
-        return _result(_sentence(told), told, is_error=True)
+        return _result(_sentence(told), told, is_error=admission.status != "applied")  # applied without a result: it is no longer kept
     if admission.status != "drafted":
         told |= {"poll_after_ms": POLL_MS, "wait_with": listing.WAIT}
     return _result(_WAITING[admission.status], told, is_error=False)

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from approvals import requests
 from controlplane import hop, recovery
 from controlplane.mcp import endpoint
 from tests import world as worlds
 
 STATELESS = "2026-07-28"
 META = {"io.modelcontextprotocol/protocolVersion": STATELESS, "io.modelcontextprotocol/clientCapabilities": {}}
-TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Reply:
 
     @property
     def result(self) -> dict[str, Any]:
-        assert self.status == 200 and "result" in self.body, self
+        assert (self.status, "result" in self.body) == (200, True), self
         return dict(self.body["result"])
 
     @property
@@ -100,5 +101,5 @@ async def _exchange(method: str, headers: list[tuple[bytes, bytes]], body: bytes
 def approve_and_send(world: worlds.World, facts: dict[str, Any], *names: str) -> None:
     """People approve the plan; a worker takes it from there."""
     for name in names or ("ann",):
-        worlds.requests.vote(by=world.people[name], request_id=facts["approval"], verdict="APPROVE", plan_digest=facts["plan"])
+        requests.vote(by=world.people[name], request_id=facts["approval"], verdict="APPROVE", plan_digest=facts["plan"])
     recovery.resume(world.organisation, facts["call"])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agents import contracts, identity, tools
-from agents.models import Agent
+from agents import contracts, identity, runs, tools
+from agents.models import Agent, Run
 from approvals import requests
 from audit import tenancy
 from controlplane import hop
@@ -73,7 +73,7 @@ def test_an_agents_own_key_lists_and_calls_in_the_run_that_is_open(world: worlds
     assert "pay" in names(knock.ask("tools/list"))
     first, second = (knock.call("get_account", {"account": name}).result["_meta"]["remit/call"] for name in "ab")
     with tenancy.within(world.organisation):
-        assert len({run.id for run in worlds.Run.objects.filter(calls__id__in=[first, second])}) == 1
+        assert len({run.id for run in Run.objects.filter(calls__id__in=[first, second])}) == 1
 
 
 def test_an_agent_without_a_version_is_told_so(world: worlds.World) -> None:
@@ -238,7 +238,7 @@ def test_a_draft_is_kept_and_the_agent_goes_on(world: worlds.World, knock: Knock
 
 
 def test_a_closed_run_says_stop(world: worlds.World, run: worlds.RunUnderTest, knock: Knock) -> None:
-    worlds.runner.runs.end(by=world.people["olga"], run=run.run, state="STOPPED", summary="Enough.", event="run.stopped")
+    runs.end(by=world.people["olga"], run=run.run, state="STOPPED", summary="Enough.", event="run.stopped")
     assert knock.call("get_account", {"account": "a"}).facts["code"] == "run_over"
 
 

@@ -28,6 +28,7 @@ from tests.controlplane.mcp_knocking import META, STATELESS, approve_and_send
 
 ROOT = Path(__file__).resolve().parents[2]
 MODES = ["legacy", "auto", STATELESS]
+KEY: Any = {"remit/idempotency-key": "k"}
 HELD = {"account": "a", "amount": 50}
 
 
@@ -111,11 +112,8 @@ def test_the_official_client_lists_reads_is_held_and_receives_the_result(port: i
             paid = await agent.call_tool("approvals_wait", {"call": held["call"], "seconds": 20})
             assert paid.structured_content["balance"] == 950
             assert not paid.is_error
-            again = await agent.call_tool("pay", {"account": "a", "amount": 5}, meta={"remit/idempotency-key": "k"})
-            assert (
-                again.structured_content
-                == (await agent.call_tool("pay", {"account": "a", "amount": 5}, meta={"remit/idempotency-key": "k"})).structured_content
-            )
+            again = await agent.call_tool("pay", {"account": "a", "amount": 5}, meta=KEY)
+            assert again.structured_content == (await agent.call_tool("pay", {"account": "a", "amount": 5}, meta=KEY)).structured_content
 
     asyncio.run(talk())
     assert [arguments["amount"] for _, arguments, _ in run.world.bank.writes()] == [50, 5]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents import identity, organisations
-from agents.models import Member
+from agents.models import Key, Member
 from audit import log, tenancy
 from tests import world as worlds
 from tests.controlplane.mcp_knocking import META, STATELESS, Knock
@@ -125,12 +125,13 @@ def test_clients_that_say_less_about_what_they_accept_are_served(there: worlds.R
 
 def test_a_stranger_is_told_to_authenticate_before_anything_is_read(there: worlds.RunUnderTest) -> None:
     tampered = there.token[:-1] + ("A" if there.token[-1] != "A" else "B")
-    for headers in (
+    refused: list[dict[str, str | None]] = [
         {"authorization": None},
         {"authorization": "Basic abc"},
         {"authorization": "Bearer nonsense"},
         {"authorization": f"Bearer {tampered}"},
-    ):
+    ]
+    for headers in refused:
         reply = Knock(there.token).post(b"not json", headers)
         assert (reply.status, reply.code) == (401, "unauthenticated")
         assert reply.headers["www-authenticate"].startswith("Bearer")
@@ -140,7 +141,7 @@ def test_a_revoked_key_is_refused_at_once() -> None:
     run = worlds.make().start()
     assert Knock(run.token).ask("ping").status == 200
     with tenancy.within(run.world.organisation):
-        key = identity.Key.objects.get(id=run.principal.key)
+        key = Key.objects.get(id=run.principal.key)
         identity.revoke(by=run.world.people["olga"], key=key)
     assert Knock(run.token).ask("ping").status == 401
 
