@@ -57,7 +57,7 @@ def _by_wrk(target: Target, at_once: int, seconds: float) -> dict[str, Any]:
         spec.write("\n".join([*lines, f"BODY {json.dumps(target.body)}", ""]))
         spec.flush()
         options = ["-t1", f"-c{at_once}", f"-d{seconds:g}s", "--timeout", "20s", "-s", str(HERE / "load.lua")]
-        done = subprocess.run([WRK or "wrk", *options, target.url, "--", spec.name], capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run([WRK or "wrk", *options, target.url, "--", spec.name], capture_output=True, text=True, check=False)
     found = re.search(r"^RESULT (\{.*\})$", done.stdout, re.MULTILINE)
     if not found:
         raise Unanswered(f"wrk: {done.stdout[-500:]} {done.stderr[-500:]}")

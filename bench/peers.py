@@ -48,7 +48,7 @@ class Scratch:
         how = ["-n", "-M", "prepared", "-c", str(at_once), "-j", "1", "-T", str(seconds), "-D", "keys=1000"]
         script = str(self.bench / "sql" / "gov1_cte.sql")
         command = [pgbench, *where, *how, "-f", script, SCRATCH]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         found = re.search(r"tps = ([\d.]+) \(without", done.stdout)
         if not found:
             raise LookupError(f"pgbench: {done.stdout[-300:]}")
@@ -61,7 +61,7 @@ class Scratch:
         environment = {**self.environment, "PYTHONPATH": str(self.bench)}
         environment.pop("DJANGO_SETTINGS_MODULE", None)
         with log.open("wb") as out:
-            return subprocess.Popen(  # noqa: S603
+            return subprocess.Popen(
                 command,
                 cwd=self.bench,
                 env=environment,

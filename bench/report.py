@@ -26,10 +26,10 @@ class Taken:
 
 LABELS = {
     "direct p50": ("MCP read, straight to a bare upstream, one at a time", "ms, median"),
-    "governed p50": ("the same read through Remit", "ms, median"),
-    "governed p99": ("the same read through Remit", "ms, 99th percentile"),
+    "governed p50": ("that read through Remit, bare upstream", "ms, median"),
+    "governed p99": ("that read through Remit, bare upstream", "ms, 99th percentile"),
     "sdk direct p50": ("MCP read, straight to an upstream on the official SDK", "ms, median"),
-    "sdk governed p50": ("the same read through Remit", "ms, median"),
+    "sdk governed p50": ("that read through Remit, official SDK upstream", "ms, median"),
     "rest per_s": ("governed reads over REST, 16 at once, 16 runs", "calls/s"),
     "rest p95": ("governed reads over REST, 16 at once, 16 runs", "ms, 95th percentile"),
     "rest one run per_s": ("governed reads over REST, 16 at once, one run", "calls/s"),
@@ -89,7 +89,7 @@ def markdown(taken: Taken) -> str:
         )
     lines += ["", "| ratio | median | least | most |", "| --- | ---: | ---: | ---: |"]
     lines += [f"| {what} | {number(mid)} | {number(least)} | {number(most)} |" for what, mid, least, most in ratios(taken.samples)]
-    lines += ["", "| process | resident before, MiB | after, MiB |", "| --- | ---: | ---: |"]
+    lines += ["", "| process | resident (shared pages included) before, MiB | after, MiB |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {before:.0f} | {after:.0f} |" for name, before, after in taken.weights]
     lines += [
         "",

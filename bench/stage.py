@@ -96,7 +96,12 @@ def _furnish(rest: doors.Doors, owner: str, direct: dict[str, str]) -> None:
     rules = rest.ask("POST", "/api/v1/policies", owner, {"workspace": "desk", "cedar": (HERE / "policies.cedar").read_text()})
     rest.ask("POST", f"/api/v1/policies/{rules['id']}/activate", owner, {})
     agent = {"workspace": "desk", "slug": "bench", "name": "Bench", "category": "bounded", "stage": "GATED"}
-    rest.ask("POST", "/api/v1/agents", owner, agent | {"purpose": "Is measured.", "never": [], "output": "text"})
+    rest.ask(
+        "POST",
+        "/api/v1/agents",
+        owner,
+        agent | {"purpose": "Is measured.", "never": ["Store anything that nobody signed."], "output": "text"},
+    )
     rest.ask("POST", "/api/v1/agents/bench/versions", owner, {"prompt": "", "tools": [*READS, "store"], "models": []})
     rest.ask("PUT", "/api/v1/agents/bench/limits", owner, LIMITS)
 
@@ -108,7 +113,7 @@ def upstream(tool: str, logs: Path) -> Iterator[str]:
     serve = ["--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws", "--log-level", "warning"]
     command = ["granian", *serve, "bench.upstream:application"] if tool == "echo" else ["bench.upstream_sdk", str(port)]
     with logs_to.open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=HERE.parent,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},

@@ -151,7 +151,9 @@ def main() -> int:
         calls, approvals = (sum(getattr(course.drive, name) for course in harness.courses.values()) for name in ("calls", "approvals"))
     seconds = time.monotonic() - harness.started
     verdict = "everything holds" if good else "NOT everything holds"
-    say(f"{calls} calls and {approvals} votes over the public doors in {seconds:.0f} s; {verdict}")
+    spent = os.times()
+    processors = f"{spent.user + spent.system + spent.children_user + spent.children_system:.0f} s of processor time without PostgreSQL"
+    say(f"{calls} calls and {approvals} votes over the public doors in {seconds:.0f} s ({processors}); {verdict}")
     return 0 if good else 1
 
 
