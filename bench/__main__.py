@@ -76,50 +76,6 @@ def weigh(on: stage.Stage) -> dict[str, float]:
     }
 
 
-def measured() -> Figures:
-        told = load.measure(target, at_once=at_once, seconds=seconds)
-        return {name: float(getattr(told, part)) for name, part in wanted.items()}
-
-    return measured
-
-
-def own(on: stage.Stage, seconds: float) -> list[Callable[[], Figures]]:
-    found = [
-        loaded(on.ungoverned("echo"), 1, seconds, {"direct p50": "p50"}),
-        loaded(on.governed("echo"), 1, seconds, {"governed p50": "p50", "governed p99": "p99"}),
-        loaded(on.ungoverned("sdk_echo"), 1, seconds, {"sdk direct p50": "p50"}),
-        loaded(on.governed("sdk_echo"), 1, seconds, {"sdk governed p50": "p50"}),
-        loaded(on.rest(), AT_ONCE, seconds, {"rest per_s": "per_s", "rest p95": "p95"}),
-        loaded(on.rest(runs=1), AT_ONCE, seconds, {"rest one run per_s": "per_s"}),
-    ]
-    for target in (on.ungoverned("echo"), on.governed("echo"), on.governed("sdk_echo"), on.rest()):
-        load.measure(target, at_once=4, seconds=WARM_S)
-    return found
-
-
-def others(stack: ExitStack, logs: Path, seconds: float) -> list[Callable[[], Figures]]:
-    """The peers. Raises LookupError where they cannot be had."""
-    if not PEERS.is_dir():
-        raise LookupError(f"{PEERS} is not here, so neither the Django peer nor pgbench ran")
-    scratch = peers.Scratch(PEERS)
-    port = tape.free_port()
-    django = scratch.django(port, logs / "peer.log")
-    stack.callback(product.end_group, django)
-    stage.wait_for(port, django)
-    target = load.Target(f"http://127.0.0.1:{port}/drf", PEER_BODY, must="echo:")
-    load.measure(target, at_once=4, seconds=WARM_S)
-    committed = lambda: {"pgbench per_s": scratch.governed_transactions(at_once=AT_ONCE, seconds=int(seconds))}  # noqa: E731
-    return [loaded(target, AT_ONCE, seconds, {"django per_s": "per_s"}), committed]
-
-
-def weigh(on: stage.Stage) -> dict[str, float]:
-    return {
-        f"{name} ({machine.name_of(pid)} {position})": machine.resident_mib(pid)
-        for name in ("web", "worker0", "sweep")
-        for position, pid in enumerate(sorted(machine.family(on.product.pid(name))))
-    }
-
-
 def measure(arguments: argparse.Namespace, logs: Path) -> report.Taken:
     taken = report.Taken(machine=machine.facts(), date=arguments.date, rounds=arguments.rounds, seconds=arguments.seconds)
     with ExitStack() as stack:
