@@ -36,7 +36,7 @@ def drain() -> int:
 def perform(lease: outbox.Lease) -> None:
     """Do one piece of work. Whatever it raises ends here; a lease that was lost is dropped without a word."""
     try:
-        if lease.kind == Work.Kind.ADVANCE and lease.attempts > outbox.MOST_ATTEMPTS:
+        if lease.kind == Work.Kind.ADVANCE and lease.attempts > outbox.MOST_ATTEMPTS and lease.attempts > _patience(lease):
             return _give_up(lease, "each process that took it died with it")
         with outbox.heartbeat(lease):
             is_done = PERFORM[lease.kind](lease)
@@ -51,20 +51,24 @@ def perform(lease: outbox.Lease) -> None:
 def _went_wrong(lease: outbox.Lease, error: Exception) -> None:
     try:
         close_old_connections()
-        if lease.kind == Work.Kind.ADVANCE and lease.is_last_attempt:
+        if lease.kind == Work.Kind.ADVANCE and lease.is_last_attempt and lease.attempts >= _patience(lease):
             return _give_up(lease, type(error).__name__)
         outbox.give_back(lease)
     except Exception:  # the database itself is away: the lease runs out, and that gives it back
         logger.exception("work could not be given back", extra=_about(lease))
 
 
+def _patience(lease: outbox.Lease) -> int:
+    """How many attempts a run may take. One that has got further than that is not poison: it only outlived many processes."""
+    with tenancy.within(lease.organisation):
+        return max(outbox.MOST_ATTEMPTS, runs.steps(Run.objects.get(id=lease.subject)).count())
+
+
 def _give_up(lease: outbox.Lease, why: str) -> None:
     """A run that fails each time is ended and says so; trying for ever would help nobody."""
     with tenancy.within(lease.organisation):
         run = Run.objects.get(id=lease.subject)
-    summary = (
-        f"Remit could not go on with this run after {outbox.MOST_ATTEMPTS} attempts: {why}. What it did stands; what it held is released."
-    )
+    summary = f"Remit could not go on with this run after {lease.attempts} attempts: {why}. What it did stands; what it held is released."
     runs.end(by=organisations.system(lease.organisation, "worker"), run=run, state=Run.State.FAILED, summary=summary, event="run.failed")
     outbox.finish(lease)
 

@@ -78,11 +78,13 @@ def make_due(world: World) -> None:
 
 
 def make_orphans_due(world: World) -> None:
-    """What a dead process left behind is looked at now and not in some minutes. Requests keep their time."""
+    """What a dead web process left behind is looked at after seconds and not after minutes. A hosted run looks after its own calls."""
     with tenancy.within(world.organisation), connection.cursor() as cursor:
         cursor.execute(
-            "update agents_work set due_at = clock_timestamp() where organisation_id = %s and lease_until is null and due_at > clock_timestamp()"
-            " and kind in ('call.recover', 'effect.reconcile')",
+            "update agents_work w set due_at = clock_timestamp() from agents_call c join agents_run r using (organisation_id)"
+            " where w.organisation_id = %s and c.organisation_id = w.organisation_id and c.id = w.subject and r.id = c.run_id"
+            " and not r.is_hosted and w.kind = 'call.recover' and w.lease_until is null and w.due_at > clock_timestamp()"
+            " and c.created_at < clock_timestamp() - interval '8 seconds'",
             [world.organisation],
         )
 

@@ -1,4 +1,4 @@
-"""The product's own processes, on this test's database and a Valkey of their own: started, killed, brought back and ended, each by its own pid."""
+"""The product's own processes, on this test's database and a Valkey of their own: started, killed, brought back, ended, each by its pid."""
 
 import http.client
 import json
@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 import redis
 from django.conf import settings
+from django.db import connection
 
 from controlplane.services import programs
 from controlplane.services.valkey import Store
@@ -74,7 +75,13 @@ class Fleet:
         self.commands[name] = command
         with (self.logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def kill(self, name: str) -> None:
@@ -105,6 +112,15 @@ class Fleet:
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    def flush_redis(self) -> None:
+        """Everything in Redis is gone."""
+        with redis.Redis.from_url(self.store.url) as store:
+            store.flushall()
+
+    def restart_redis(self) -> None:
+        self.store.stop()
+        self.store.start()
+
     def close(self) -> None:
         for name in list(self.running):
             self.kill(name)
@@ -127,21 +143,20 @@ def listeners() -> list[int]:
     """The client ports of those who listen on this test's database."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as wire:
         rows = wire.execute(
-            "select client_port from pg_stat_activity where application_name = %s and datname = current_database() and wait_event_type = 'Client'",
+            "select client_port from pg_stat_activity"
+            " where application_name = %s and datname = current_database() and wait_event_type = 'Client'",
             [LISTENING],
         ).fetchall()
     return [int(row[0]) for row in rows]
 
 
-def cut_connections() -> int:
-    """Every connection of the product to this database is cut, as by a server that restarts; says how many."""
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as wire:
-        rows = wire.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and datname = current_database()"
-            " and pid <> pg_backend_pid() and application_name = %s",
-            [LISTENING],
-        ).fetchall()
-    return len(rows)
+def cut_connections() -> None:
+    """Every connection of the processes to this database is cut, as by a server that restarts. The test's own is spared."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where usename = current_user and datname = current_database() and pid <> pg_backend_pid()"
+        )
 
 
 def _has_socket_to_postgres(pid: int, client_port: int) -> bool:
@@ -160,7 +175,9 @@ def _has_socket_to_postgres(pid: int, client_port: int) -> bool:
     return any(f"socket:[{inode}]" in held for inode in inodes)
 
 
-def ask(port: int, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0) -> tuple[int, Any]:
+def ask(
+    port: int, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0
+) -> tuple[int, Any]:
     """One request to a web process; (0, why) when it does not answer."""
     wire = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -206,11 +223,11 @@ def fleet(recordings: Path) -> Iterator[Fleet]:
 
 def manage(running: Fleet, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env={**running.environment, **changes}, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**running.environment, **changes},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-
-
-def flush(running: Fleet) -> None:
-    """Everything in Redis is gone."""
-    with redis.Redis.from_url(running.store.url) as store:
-        store.flushall()
