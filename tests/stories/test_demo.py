@@ -186,6 +186,18 @@ def test_a_refund_above_the_agents_limit_is_refused_whoever_would_approve_it(sta
     assert "An agent never refunds more than $1,000.00" in done.summary
 
 
+def test_a_refund_above_five_hundred_dollars_takes_both_approvers(stage: Stage) -> None:
+    claim = next(each for each in desk.claims() if 50_000 < each.cents <= 100_000)
+    paused = stage.start(stories.pay_back(claim))
+    (request,) = paused.waiting
+    stage.vote(request, "Priya")
+    assert [each.id for each in stage.on(paused.run).waiting] == [request.id]
+    assert builtin_world.invoice(claim.invoice)["refunds"] == []
+    stage.vote(request, "Dana")
+    assert stage.on(paused.run).state == "SUCCEEDED"
+    assert [each["amount_cents"] for each in builtin_world.invoice(claim.invoice)["refunds"]] == [claim.cents]
+
+
 def test_when_every_claim_is_settled_another_customer_writes(stage: Stage) -> None:
     with psycopg.connect(stage.dsn) as connection:
         connection.execute("UPDATE helpdesk.tickets SET status = 'solved'")

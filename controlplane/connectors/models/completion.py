@@ -27,8 +27,7 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """`finish_reason` is stop, tool_calls, length, content_filter, error, or handoff (a script leaves the rest to a person).
-    cached_tokens are part of input_tokens.
+    """`finish_reason` is stop, tool_calls, length, content_filter or error. cached_tokens are part of input_tokens.
 
     `reasoning_parts` is the provider's signed form of its reasoning: hand it back unread as the assistant message's "reasoning_parts".
     """

@@ -30,8 +30,7 @@ def hand_off(what: str, found: Outcome) -> Completion:
         found.state, "was refused"
     )
     reason = f": {found.reason.rstrip('.')}" if found.reason else ""
-    said = f"{what} {verb}{reason}. I changed nothing more and hand this over to a person."
-    return script.hand_over(said, reasoning="No means no. Stop here.")
+    return script.say(f"{what} {verb}{reason}. I changed nothing more and hand this over to a person.", reasoning="No means no. Stop here.")
 
 
 @script.named("support-refunds")
@@ -80,7 +79,7 @@ def _after_reading(seen: Transcript, ticket: Outcome, invoice: Outcome, propose:
     rest, claim = int(invoice.value["refundable_cents"]), script.first(MONEY, str(ticket.value["subject"]), str(ticket.value["body"]))
     amount = cents(claim) if claim else rest
     if not 0 < amount <= rest:
-        return script.hand_over(
+        return script.say(
             f"{ticket_id} asks for {dollars(amount)}, but {invoice_id} has {dollars(rest)} left to refund. I hand this over to a person."
         )
     why = f'{ticket_id}: "{ticket.value["subject"]}". {invoice_id} ({invoice.value["description"]}) is {invoice.value["status"]}'

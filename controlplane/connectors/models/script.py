@@ -127,11 +127,6 @@ def say(text: str, *, reasoning: str = "") -> Completion:
     return Completion(text=text, reasoning=reasoning)
 
 
-def hand_over(text: str, *, reasoning: str = "") -> Completion:
-    """The last word of an agent that leaves the rest to a person; the runner hands the run to its owner."""
-    return Completion(text=text, reasoning=reasoning, finish_reason="handoff")
-
-
 def call(seen: Transcript, tool: str, arguments: dict[str, Any], *, text: str = "", reasoning: str = "") -> Completion:
     """One call. Its id is its place in the conversation, so the same conversation always gives the same id."""
     return Completion(text=text, reasoning=reasoning, calls=[{"id": f"call_{len(seen.asked) + 1}", "tool": tool, "arguments": arguments}])

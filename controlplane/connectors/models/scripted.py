@@ -17,7 +17,7 @@ def complete(request: ModelRequest) -> Completion:
         raise ProviderRefused(f"There is no script {name!r}: there are {', '.join(script.names())}.", code="unknown_model")
     answer = found(request.messages, request.tools)
     text = answer.text[: request.max_output_tokens * CHARACTERS_A_TOKEN]
-    reason = "tool_calls" if answer.calls else "length" if text != answer.text else answer.finish_reason
+    reason = "tool_calls" if answer.calls else "length" if text != answer.text else "stop"
     read = canonical.text({"messages": list(request.messages), "tools": list(request.tools)})
     written = text + answer.reasoning + (canonical.text(answer.calls) if answer.calls else "")
     usage = {"input_tokens": tokens(read), "output_tokens": tokens(written), "cached_tokens": 0}
