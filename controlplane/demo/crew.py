@@ -7,9 +7,7 @@ INPUT_MICROS, OUTPUT_MICROS = 3_000_000, 15_000_000  # for a million tokens, as 
 DESK_CAP_MICROS = 10_000_000  # what the workspace may spend in a month
 
 READ_DESK = ("helpdesk_get_ticket", "helpdesk_list_tickets", "billing_get_customer", "billing_get_invoice", "billing_list_invoices")
-HANDLE_REFUNDS = (
-    "You handle refund requests. Read the ticket and its invoice, propose the refund, note it on the ticket, close it."
-)
+HANDLE_REFUNDS = "You handle refund requests. Read the ticket and its invoice, propose the refund, note it on the ticket, close it."
 NEVER_REFUND = (
     "Refund more than is left on the invoice.",
     "Touch another customer than the one the run is about.",
