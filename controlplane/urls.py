@@ -1,12 +1,14 @@
 """Every address of the product but the hot ones, which `asgi` serves: /api/v1/calls, /api/v1/calls/{id} and /mcp."""
 
 from csp.decorators import csp_update
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from controlplane import health
 from controlplane.api import agents, approvals, audit, budgets, connectors, errors, keys, members, policies, runs, stops, tools
 from controlplane.api.routing import at
+from controlplane.console import approvals as pages_approvals
+from controlplane.console import signin
 
 # The viewer's own styles and pictures; it is the only page that needs either.
 _docs = csp_update({"style-src": ["'unsafe-inline'"], "img-src": ["data:"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
@@ -51,14 +53,21 @@ api: list[URLPattern | URLResolver] = [
     path("workspaces", at(GET=members.workspaces)),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", _docs, name="api-docs"),
-    path("", errors.not_there),
-    path("<path:rest>", errors.not_there),
+    re_path(r"[\s\S]*", errors.not_there),  # a line break, too, is no way out to a page
 ]
-# The console's addresses go at the end.
+console: list[URLPattern | URLResolver] = [
+    path("approvals", pages_approvals.inbox),
+    path("approvals/<str:identifier>", pages_approvals.detail),
+    path("approvals/<str:identifier>/vote", pages_approvals.vote),
+]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
     path("api/v1/", include(api)),
     path("accounts/", include("allauth.account.urls")),
+    path("", signin.home, name="home"),
+    path("start/<str:code>", signin.start),
+    path("theme", signin.theme),
+    path("<slug:tenant>/<slug:workspace>/", include(console)),
 ]

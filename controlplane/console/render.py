@@ -1,0 +1,33 @@
+"""The only place that looks at htmx's headers: the page, or one of its named fragments."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+
+from audit import outcomes
+
+# How a refusal answers on a page; REST has the full table.
+STATUS = {
+    "not_found": 404,
+    "forbidden": 403,
+    "not_eligible": 403,
+    "already_decided": 409,
+    "plan_changed": 412,
+    "expired": 410,
+    "reason_needed": 422,
+}
+
+
+def page(request: HttpRequest, template: str, context: dict[str, Any], *, fragment: str = "", status: int = 200) -> HttpResponse:
+    """Render the page, or only its named fragment when htmx asked for a swap. The server names the fragment."""
+    swap = bool(fragment) and request.headers.get("HX-Request") == "true" and request.headers.get("HX-History-Restore-Request") != "true"
+    response = render(request, f"{template}#{fragment}" if swap else template, context, status=status)
+    patch_vary_headers(response, ["HX-Request", "Cookie"])
+    return response
+
+
+def status_of(refused: outcomes.Refused) -> int:
+    """The HTTP status of a refusal on a page."""
+    return STATUS.get(refused.code, 422)

@@ -1,0 +1,61 @@
+"""Coming in: the first page, the demo's one-time links, the choice of a workspace, the theme. Passwords and sessions are allauth's."""
+
+from django.conf import settings
+from django.contrib.auth import get_user_model, login
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from agents import identity, organisations
+from audit import log, outcomes, tenancy
+
+LANDING = {"approver": "approvals", "finance": "budgets", "auditor": "audit", "security": "permissions", "builder": "runs"}
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """Where a person lands: their role's page in their first workspace; sign-in for everybody else."""
+    if not request.user.is_authenticated or request.user.pk is None:
+        return redirect(settings.LOGIN_URL)
+    places = organisations.places(request.user.pk)
+    if not places:
+        return render(request, "console/nowhere.html", status=403)
+    first = places[0]
+    return redirect(f"/{first.organisation}/{first.workspace}/{LANDING.get(first.role, 'overview')}")
+
+
+@require_http_methods(["GET", "POST"])
+def start(request: HttpRequest, code: str) -> HttpResponse:
+    """A demo's one-time link. Opening it changes nothing; the button on it signs in, once."""
+    if not settings.DEMO:
+        raise Http404
+    try:
+        if request.method == "GET":
+            return render(request, "console/start.html", {"code": code, "name": identity.peek_link(code)})
+        principal = identity.use_link(code)
+    except outcomes.Refused as refused:
+        return render(request, "console/start.html", {"refused": refused.as_dict()}, status=410)
+    user = get_user_model().objects.get(pk=principal.user)  # noqa: accounts are no tenant's
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    with tenancy.within(principal.organisation):
+        log.append("session.signed_in", by=principal, detail={"how": "demo link"})
+    return redirect("home")
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Light, dark, or as the system says; a cookie, so that the first paint is right."""
+    back = request.META.get("HTTP_REFERER", "/")
+    safe = url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    response = HttpResponseRedirect(back if safe else "/")
+    chosen = request.POST.get("theme", "")
+    response.set_cookie(
+        "theme",
+        chosen if chosen in {"light", "dark"} else "",
+        max_age=365 * 86400,
+        samesite="Lax",
+        secure=request.is_secure(),
+        httponly=False,
+    )
+    return response
