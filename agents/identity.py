@@ -279,3 +279,62 @@ def check_scope(
                 who="whoever started the run",
                 next_step=f"Use a value of {name} that this run is about.",
             )
+
+
+LINK_LIFE = datetime.timedelta(minutes=10)
+
+
+def issue_link(*, by: Principal, member: Member) -> str:
+    """A one-time sign-in code such as K7QM-2XPD, for the demo on a loopback address only. Valid for ten minutes."""
+    code = f"{ids.new('X')[2:6]}-{ids.new('X')[2:6]}"
+    organisation = by.organisation
+    with tenancy.within(organisation):
+        Key.objects.create(
+            id=_link_id(code),
+            kind=Key.Kind.PERSON,
+            digest=_digest(code),
+            member=member,
+            label="one-time link",
+            expires_at=timezone.now() + LINK_LIFE,
+        )
+        log.append("key.issued", by=by, subject=_link_id(code), detail={"kind": "link", "holder": member.id, "label": "one-time link"})
+    return f"{organisation[4:]}-{code}"
+
+
+def peek_link(code: str) -> str:
+    """The name of the person a link would sign in. Changes nothing. Raises Unauthenticated."""
+    organisation, short = _parts(code)
+    with tenancy.within(organisation, read_only=True):
+        return _link(short).member.name  # type: ignore[union-attr]  # a link has a member
+
+
+def use_link(code: str) -> Principal:
+    """Consume a link: the person it signs in. Raises Unauthenticated for a used, expired or unknown one."""
+    organisation, short = _parts(code)
+    with tenancy.within(organisation):
+        key = _link(short)
+        if not Key.objects.filter(id=key.id, revoked_at=None).update(revoked_at=Now()):
+            raise _unknown()
+        assert key.member is not None
+        return organisations.acting(key.member)
+
+
+def _parts(code: str) -> tuple[str, str]:
+    organisation, _, short = code.partition("-")
+    return f"ORG-{organisation}", short
+
+
+def _link_id(code: str) -> str:
+    return "KEY-" + hashlib.sha256(b"remit link\0" + code.encode()).hexdigest()[:10].upper()
+
+
+def _link(code: str) -> Key:
+    key = (
+        Key.objects.select_related("member").filter(id=_link_id(code), label="one-time link", revoked_at=None, expires_at__gt=Now()).first()
+    )
+    if key is None or not hmac.compare_digest(key.digest, _digest(code)):
+        raise Unauthenticated(
+            "This link was used or has expired.", rule="one-time link", current="not valid", limit="ten minutes, once", who="whoever runs the demo",
+            next_step="Run `make links` for new ones.",
+        )  # fmt: skip
+    return key

@@ -6,6 +6,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
+from guardian.shortcuts import get_perms
 
 from agents.models import Member, Organisation, Seat, Workspace, WorkspacePermission
 from audit import ids, log, outcomes, tenancy
@@ -269,7 +270,7 @@ def seat(*, by: Principal, member: Member, workspace: Workspace, role: str) -> S
     if role not in ROLES:
         raise Conflict(f"There is no role {role}.", rule="roles", current=role, limit=", ".join(ROLES), next_step="Choose one of them.")
     with tenancy.within(by.organisation):
-        if by.kind == "person" and by.id == member.id:
+        if by.person and by.person == member.person:  # whichever of their accounts
             raise Forbidden(
                 "Nobody gives themselves a role.",
                 rule="separation of duties",
@@ -322,3 +323,51 @@ def memberships(user: int) -> list[tuple[str, str]]:
         cursor.execute("select set_config('app.user', %s, true)", [str(user)])
         cursor.execute("select organisation_id, id from agents_member where is_active and user_id = %s order by created_at", [user])
         return [(str(row[0]), str(row[1])) for row in cursor.fetchall()]
+
+
+def held(principal: Principal, workspace: Workspace) -> frozenset[str]:
+    """Every permission a person holds in a workspace. Call inside `tenancy.within`."""
+    user = get_user_model().objects.filter(pk=principal.user, is_active=True).first()
+    return frozenset(get_perms(user, workspace)) if user is not None else frozenset()
+
+
+def stand(user: int, tenant: str, workspace: str) -> tuple[Principal, Organisation, Workspace, frozenset[str]] | None:
+    """Who a signed-in user is at these slugs, and what they hold there; None when there is nothing of theirs."""
+    for organisation, member in memberships(user):
+        with tenancy.within(organisation, read_only=True):
+            row = Organisation.objects.filter(slug=tenant).first()
+            place = Workspace.objects.filter(slug=workspace).first() if row else None
+            if row is None or place is None:
+                continue
+            principal = acting(Member.objects.get(id=member))
+            permissions = held(principal, place)
+            if permissions:
+                return principal, row, place, permissions
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Seating:
+    """One workspace that a user may enter, by slugs, and their role there."""
+
+    organisation: str
+    workspace: str
+    name: str
+    role: str
+
+
+def places(user: int) -> list[Seating]:
+    """Every workspace a user has a role in, first membership first."""
+    found = []
+    for organisation, member in memberships(user):
+        with tenancy.within(organisation, read_only=True):
+            slug = Organisation.objects.values_list("slug", flat=True).get(id=organisation)
+            for seat_ in Seat.objects.filter(member_id=member).select_related("workspace").order_by("created_at", "id"):
+                found.append(Seating(organisation=slug, workspace=seat_.workspace.slug, name=seat_.workspace.name, role=seat_.role))
+    return found
+
+
+def holding(permission: str, workspace: str) -> QuerySet[Member]:
+    """The active members who hold a permission in a workspace, by name. Call inside `tenancy.within`."""
+    users = WorkspacePermission.objects.filter(content_object_id=workspace, permission__codename=permission).values("user_id")
+    return Member.objects.filter(user_id__in=users, is_active=True).order_by("name", "id")

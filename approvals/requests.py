@@ -149,7 +149,7 @@ def vote(*, by: Principal, request_id: str, verdict: str, plan_digest: str, reas
         )
     with tenancy.within(by.organisation):
         request = get(request_id, by=by)
-        run_lock(request.run_id)
+        runs.lock(request.run_id)
         Call.objects.select_for_update().get(id=request.call_id)
         request = Request.objects.select_for_update(of=("self",)).select_related("plan", "call", "run").get(id=request_id)
         _check(request, by=by, verdict=verdict, plan_digest=plan_digest, reason=reason)
@@ -178,11 +178,6 @@ def vote(*, by: Principal, request_id: str, verdict: str, plan_digest: str, reas
             _approve(request, by=by)
         request.refresh_from_db()
     return request
-
-
-def run_lock(run: str) -> None:
-    """Take the run's row, which comes before call and request in the lock order. Call inside `tenancy.within`."""
-    Run.objects.select_for_update().only("id").get(id=run)
 
 
 def _check(request: Request, *, by: Principal, verdict: str, plan_digest: str, reason: str) -> None:
@@ -259,7 +254,9 @@ def _deny(request: Request, *, by: Principal, reason: str) -> None:
 
 
 def _waited(request: Request) -> None:
-    """Time spent waiting for people is not held against the run."""
+    """Time spent waiting for people is not held against the run. A draft keeps nobody waiting, and waiting ends with the decision."""
+    if request.is_draft or request.state != Request.State.OPEN:
+        return
     waited = int((database_now() - request.opened_at).total_seconds() * 1000)
     Run.objects.filter(id=request.run_id).update(waited_ms=F("waited_ms") + waited)
 
@@ -276,7 +273,7 @@ def expire(*, by: Principal, request_id: str) -> bool:
         request = Request.objects.select_related("run").filter(id=request_id).first()
         if request is None:
             return False
-        run_lock(request.run_id)
+        runs.lock(request.run_id)
         Call.objects.select_for_update().get(id=request.call_id)
         request = Request.objects.select_for_update().get(id=request_id)
         if request.state not in {Request.State.OPEN, Request.State.APPROVED} or request.expires_at > database_now():
@@ -307,3 +304,17 @@ def of_call(call: str) -> Request | None:
 def votes(request: Request) -> QuerySet[Vote]:
     """The votes on a request in order. Call inside `tenancy.within`."""
     return Vote.objects.filter(request=request).select_related("member").order_by("at", "id")
+
+
+def decidable(*, by: Principal, workspace: str) -> QuerySet[Request]:
+    """The open requests that this person may decide now, the one with least time left first. Call inside `tenancy.within`."""
+    allowed = [number for number, permission in tiers.PERMISSION.items() if organisations.may(by, permission, workspace)]
+    found = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN, required__in=allowed, expires_at__gt=Now())
+    found = found.exclude(requesters__contains=[by.person]).exclude(votes__member_id=by.id)
+    return found.select_related("plan", "call", "run__agent").prefetch_related("votes__member").order_by("expires_at", "id")
+
+
+def eligible(request: Request) -> list[str]:
+    """The names of the people who may decide this request. Call inside `tenancy.within`."""
+    found = organisations.holding(tiers.PERMISSION[request.required], request.workspace_id)
+    return [member.name for member in found if member.person not in request.requesters]
