@@ -86,7 +86,7 @@ def show(asked: Asked, identifier: str) -> models.Entry:
     return entry
 
 
-@door(Said(query=Export, media_type="application/x-ndjson"))
+@door(Said(query=Export, media_types=("application/x-ndjson", "text/csv")))
 def export(asked: Asked) -> HttpResponseBase:
     """The log as a file, streamed: `jsonl` with the exact bytes of every entry a line, or `csv` for spreadsheets."""
     kind = asked.query["format"]

@@ -67,6 +67,7 @@ STATUS: dict[str, int] = {
     "idempotency_in_progress": 409,
     "unknown_model": 404,
     # what became of a call
+    "would_fail": 422,
     "upstream_failed": 502,
     "provider_failed": 502,
     "preview_failed": 502,

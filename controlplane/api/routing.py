@@ -40,7 +40,7 @@ class Said:
     status: int = 200
     many: bool = False
     max_bytes: int = parsing.MAX_BODY
-    media_type: str = parsing.JSON
+    media_types: tuple[str, ...] = (parsing.JSON,)
 
     @property
     def is_list(self) -> bool:
@@ -172,7 +172,7 @@ def _documented(view: Any, method: str, found: Door) -> Any:
     gives: Any = found.said.gives or Nothing
     if found.said.is_list:
         gives = _PAGES.of(gives)
-    if found.said.media_type != parsing.JSON:
+    if parsing.JSON not in found.said.media_types:
         gives = bytes
     says = (found.serve.__doc__ or found.serve.__name__).strip()
     return extend_schema(
@@ -181,7 +181,8 @@ def _documented(view: Any, method: str, found: Door) -> Any:
         summary=says.split("\n")[0][:120],
         description=says,
         tags=[found.noun],
+        auth=[{"bearer": []}, {"session": []}],  # type: ignore[list-item]
         request=found.said.body,
         parameters=[found.said.query] if found.said.query().fields else None,
-        responses={(found.said.status, found.said.media_type): gives, ("default", errors.PROBLEM): Problem},
+        responses={(found.said.status, *found.said.media_types): gives, ("default", errors.PROBLEM): Problem},
     )(view)

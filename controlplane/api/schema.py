@@ -65,6 +65,7 @@ class Call(serializers.Serializer[Any]):
 @extend_schema(
     operation_id="calls_propose",
     tags=["calls"],
+    auth=[{"bearer": []}],  # type: ignore[list-item]
     summary="Propose one tool call.",
     description=calls.propose.__doc__,
     request=Proposal,
@@ -80,6 +81,7 @@ def propose(request: Request) -> Response:
 @extend_schema(
     operation_id="calls_show",
     tags=["calls"],
+    auth=[{"bearer": []}],  # type: ignore[list-item]
     summary="How a call stands; waits for its decision when asked to.",
     parameters=[WAIT],
     responses={200: Call, **PROBLEM},

@@ -1,16 +1,26 @@
 """Knocks at the REST doors as an ASGI server does: the whole product behind it, hot doors and Django alike, in this process."""
 
 import asyncio
+import contextlib
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 import urllib.parse
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from agents import identity
+from audit import log, tenancy
 from controlplane import asgi
 from tests import world as worlds
 
 API = "/api/v1"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -86,5 +96,42 @@ def propose(token: str, tool: str, arguments: Any, *, key: str = "", **more: Any
 
 def refused_inputs(world: worlds.World) -> list[dict[str, Any]]:
     """The details of the entries about input that was not acceptable, oldest first."""
-    with worlds.tenancy.within(world.organisation):
-        return [json.loads(entry.body)["detail"] for entry in worlds.log.entries(event="input.refused")][::-1]
+    with tenancy.within(world.organisation):
+        return [json.loads(entry.body)["detail"] for entry in log.entries(event="input.refused")][::-1]
+
+
+@contextlib.contextmanager
+def served() -> Iterator[int]:
+    """The port of a real server on this test's database, until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "asgi",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "controlplane.asgi:application",
+    ]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "REMIT_WEB_THREADS": "4"}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while True:
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < until, "the server did not open its port"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait(5)
