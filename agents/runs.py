@@ -105,6 +105,11 @@ def get(identifier: str, *, by: Principal, permission: str = "runs_view") -> Run
     return run
 
 
+def lock(run: str) -> Run:
+    """Take the run's row. It comes before its calls, their requests and the work for it in the lock order. Call inside `tenancy.within`."""
+    return Run.objects.select_for_update().only("id", "state").get(id=run)
+
+
 def _visible(run: Run, by: Principal, permission: str) -> bool:
     if by.kind == "agent":
         return run.agent_id == by.id and by.run in ("", run.id)

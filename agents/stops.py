@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from agents import organisations
-from agents.models import Agent, Connector, Key, Run, Stop, Tool, Workspace
+from agents.models import Agent, Connector, Key, Member, Run, Stop, Tool, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
 
@@ -84,15 +84,15 @@ def engage(*, by: Principal, scope: str, target: str, reason: str, workspace: st
 
 def release(*, by: Principal, stop: Stop, workspace: str = "") -> None:
     """Release a switch. It takes another person than the one who engaged it."""
-    if by.kind == "person" and by.id == stop.engaged_by:
-        raise organisations.Forbidden(
-            "Whoever engaged a stop does not release it.",
-            rule="two people",
-            current=by.id,
-            who="another person who may stop agents",
-            next_step="Ask somebody else to release it.",
-        )
     with tenancy.within(by.organisation):
+        if by.person and Member.objects.filter(id=stop.engaged_by, person=by.person).exists():  # a human may have two accounts
+            raise organisations.Forbidden(
+                "Whoever engaged a stop does not release it.",
+                rule="two people",
+                current=by.id,
+                who="another person who may stop agents",
+                next_step="Ask somebody else to release it.",
+            )
         located = locate(stop.scope, stop.target, by=by)[1]
         _authorise(by, stop.scope, located)
         workspace = located or workspace

@@ -10,18 +10,24 @@ from audit import log, tenancy
 from budgets.models import Limits
 
 FIELDS = ("steps", "tool_calls", "tokens", "seconds", "retries", "micros", "step_micros", "repeats_flag", "repeats_stop")
+_LARGEST = dict.fromkeys(FIELDS, 2**31 - 1) | dict.fromkeys(("tokens", "micros", "step_micros"), 2**40)
+_SMALLEST = dict.fromkeys(FIELDS, 0) | {"repeats_flag": 2, "repeats_stop": 2}  # one call is no repeat
 
 
 def put(*, by: Principal, agent: Agent, values: Mapping[str, int]) -> Limits:
     """Set some of an agent's limits. They hold for runs that start from now on. Raises Conflict for an unknown name or a bad number."""
     for name, value in values.items():
-        if name not in FIELDS or not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**40:
+        if name not in FIELDS:
+            raise organisations.Conflict(
+                f"There is no limit {name}.", rule="limits", current=name, limit=", ".join(FIELDS), next_step="Choose one of them."
+            )
+        if not isinstance(value, int) or isinstance(value, bool) or not _SMALLEST[name] <= value <= _LARGEST[name]:
             raise organisations.Conflict(
                 f"{name} cannot be {value!r}.",
                 rule="limits",
                 current=str(value),
-                limit=", ".join(FIELDS),
-                next_step="Give whole numbers from 0 to 2^40.",
+                limit=f"{_SMALLEST[name]} to {_LARGEST[name]}",
+                next_step="Give a whole number in that range.",
             )
     with tenancy.within(by.organisation):
         organisations.require(by, "budgets_set" if "micros" in values or "step_micros" in values else "agents_manage", agent.workspace_id)

@@ -9,7 +9,7 @@ from typing import Any
 from agents import identity, policies, runs, stops, tools, vocabulary
 from agents.organisations import NotFound, Principal
 from approvals import tiers
-from audit import canonical, outcomes, tenancy
+from audit import canonical, outcomes, redaction, tenancy
 from budgets import prices
 
 
@@ -86,6 +86,25 @@ def examine(proposal: Proposal, context: dict[str, Any]) -> Examined:
     if not tool.is_write and tier != tiers.AUTO:  # people approve changes; a read that the rules do not let pass alone is refused
         return Examined(context, policies.denied(decision, tool=tool.name), tool, asked, decision, tier=tiers.REFUSED)
     return Examined(context, None, tool, asked, decision, tier=tier, draft=draft)
+
+
+def asked(principal: Principal, run: str, examined: Examined) -> dict[str, Any]:
+    """What gate_admit is told of every call: who asks, in which run, and what was decided under which rules."""
+    agent, decision, request = examined.context["agent"], examined.decision, examined.request
+    return {
+        "organisation": principal.organisation,
+        "run": run,
+        "actor_id": principal.id,
+        "tier": examined.tier,
+        "draft": examined.draft,
+        "decision": canonical.text(redaction.redact(policies.as_record(decision, request))) if decision and request else "{}",
+        "policy_set": decision.policy_set if decision else "",
+        "refusal": examined.refusal.as_dict() if examined.refusal else None,
+        "scopes": scopes(examined.context, principal.organisation, principal.key),
+        "stage": agent["stage"],
+        "owner": agent["owner"],
+        "owner_name": agent["owner_name"],
+    }
 
 
 def _resolve(organisation: str, context: dict[str, Any], name: str) -> tools.Facts | outcomes.Refused:

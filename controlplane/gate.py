@@ -8,21 +8,24 @@ written down as an intent, and only then sent. Read this file first; each act it
     --  network      effects.apply, under the call's idempotency key
     T4  gate_settle  what came of it: call, effect, money, loop guard, entry
 
-Lock order: stop lock (shared), run, call, request, windows leaf to root. The network is never called inside a transaction.
+Lock order: stop lock (shared), run, call, request, windows leaf to root, work. The network is never called inside a transaction.
 A refusal is an outcome: it is recorded, and it tells the agent what to do next. No flag skips a check.
 """
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError
 
 from agents import policies, runs, tools
-from agents.models import Call
+from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import plans, requests, tiers
+from approvals.models import Plan
 from audit import canonical, ids, log, outcomes, redaction, tenancy, vault
 from controlplane import effects, examination
 from controlplane.connectors import interface
@@ -37,6 +40,10 @@ class IdempotencyConflict(outcomes.Refused):
 
 class WouldFail(outcomes.Refused):
     code = "would_fail"
+
+
+class RunOver(outcomes.Refused):
+    code = "run_over"
 
 
 class InProgress(outcomes.Refused):
@@ -63,22 +70,30 @@ def admit(proposal: examination.Proposal) -> Admission:
     Raises NotFound for a run that is not the caller's, IdempotencyConflict, InProgress.
     """
     proposal = proposal if proposal.key else dataclasses.replace(proposal, key=ids.new("C"))
+    return decided(functools.partial(_admit, proposal))
+
+
+def _admit(proposal: examination.Proposal) -> Admission:
+    context = examination.read(
+        proposal.principal.organisation,
+        agent=proposal.principal.id,
+        run=proposal.run,
+        key=proposal.key,
+        name=proposal.name,
+        fingerprint=proposal.fingerprint,
+    )
+    if context["call"]:
+        return _repeat(proposal, context, context["call"])
+    if context["twin"]:  # the same call is waiting for people already: one question, not two
+        return standing(proposal.principal.organisation, context["twin"], is_replay=True)
+    return _record(proposal, examination.examine(proposal, context))
+
+
+def decided(attempt: Callable[[], Admission]) -> Admission:
+    """Decide, and again when what was decided upon changed before T1. Raises InProgress when it does not come to rest."""
     for _ in range(3):
-        context = examination.read(
-            proposal.principal.organisation,
-            agent=proposal.principal.id,
-            run=proposal.run,
-            key=proposal.key,
-            name=proposal.name,
-            fingerprint=proposal.fingerprint,
-        )
-        if context["call"]:
-            return _repeat(proposal, context, context["call"])
-        if context["twin"]:  # the same call is waiting for people already: one question, not two
-            return standing(proposal.principal.organisation, context["twin"], is_replay=True)
-        examined = examination.examine(proposal, context)
         try:
-            return _record(proposal, examined)
+            return attempt()
         except DatabaseError as error:
             if getattr(error.__cause__, "sqlstate", "") != _STALE:
                 raise
@@ -108,16 +123,13 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         "amount": (tool.price_micros or 0) if tool else 0,
     }
     asked = {
-        "organisation": organisation,
-        "run": proposal.run,
+        **examination.asked(proposal.principal, proposal.run, examined),
         "call": call,
         "key": proposal.key,
         "kind": Call.Kind.TOOL,
         "name": proposal.name[:200],
         "tool_version": tool.version if tool else None,
         "is_write": bool(tool and tool.is_write),
-        "tier": examined.tier,
-        "draft": examined.draft,
         "draft_only": context["agent"]["draft_only"],
         "amount": facts["amount"],
         "price_version": 0,
@@ -126,16 +138,6 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         "body_digest": proposal.body_digest,
         "fingerprint": proposal.fingerprint,
         "arguments": canonical.text(redacted)[: runs.STORED],
-        "decision": canonical.text(redaction.redact(policies.as_record(decision, examined.request)))
-        if decision and examined.request
-        else "{}",
-        "refusal": examined.refusal.as_dict() if examined.refusal else None,
-        "scopes": examination.scopes(context, organisation, proposal.principal.key),
-        "policy_set": decision.policy_set if decision else "",
-        "stage": context["agent"]["stage"],
-        "owner": context["agent"]["owner"],
-        "owner_name": context["agent"]["owner_name"],
-        "actor_id": proposal.principal.id,
         "audit": facts,
         "audit_text": log.detail_text(facts),
     }
@@ -172,20 +174,8 @@ def proceed(principal: Principal, examined: examination.Examined, call: str, arg
         return settled(sending, _unplanned(str(error)))
     if target.facts.get("would_fail"):
         return settled(sending, _futile(tool, target))
-    with tenancy.within(principal.organisation, durable=True):  # T2
-        requests.run_lock(sending.run)
-        row = Call.objects.select_related("run").select_for_update(of=("self",)).get(id=call)
-        if row.state != Call.State.ADMITTED:
-            return standing(principal.organisation, call)
-        plan = plans.build(tool=tool, arguments=arguments, target=target, terms=_terms(sending, sent, examined))
-        if examined.tier != tiers.AUTO:
-            requests.open_request(
-                by=principal,
-                call=row,
-                plan=plan,
-                question=_question(examined, plans.sentence(tool=tool, arguments=arguments, target=target)),
-            )
-    if examined.tier != tiers.AUTO:
+    plan = _planned(principal, examined, sending, sent, target)
+    if plan is None or examined.tier != tiers.AUTO:
         return standing(principal.organisation, call)
     return send(
         sending,
@@ -194,6 +184,26 @@ def proceed(principal: Principal, examined: examination.Examined, call: str, arg
         decision=examined.decision,
         scopes=examination.scopes(examined.context, principal.organisation, principal.key),
     )
+
+
+def _planned(
+    principal: Principal, examined: examination.Examined, sending: effects.Sending, sent: interface.Outbound, target: plans.Target
+) -> Plan | None:
+    """T2: the plan, and the question to people where they must agree. None when the call or its run ended while the target was read."""
+    tool, arguments = sending.tool, sent.arguments
+    with tenancy.within(principal.organisation, durable=True):
+        run = runs.lock(sending.run)
+        call = Call.objects.select_related("run").select_for_update(of=("self",)).get(id=sending.call)
+        if call.state != Call.State.ADMITTED:
+            return None
+        if run.state in Run.OVER and not examined.draft:
+            settled(sending, _run_over(run))
+            return None
+        plan = plans.build(tool=tool, arguments=arguments, target=target, terms=_terms(sending, sent, examined))
+        if examined.tier != tiers.AUTO:
+            title = plans.sentence(tool=tool, arguments=arguments, target=target)
+            requests.open_request(by=principal, call=call, plan=plan, question=_question(examined, title))
+    return plan
 
 
 def sending_of(organisation: str, context: dict[str, Any], tool: tools.Facts, call: str) -> effects.Sending:
@@ -283,6 +293,18 @@ def settled(sending: effects.Sending, outcome: runs.Outcome) -> Admission:
         result=outcome.result,
         refusal=dict(outcome.refusal) if outcome.refusal else None,
     )
+
+
+def _run_over(run: Run) -> runs.Outcome:
+    refusal = RunOver(
+        "The run ended before this was planned.",
+        rule="run state",
+        current=run.state,
+        limit="RUNNING",
+        who="whoever ended the run",
+        next_step="Stop here. Work goes on in a new run.",
+    )
+    return runs.Outcome(state=Call.State.VOID, event="call.voided", refusal=refusal.as_dict(), note=refusal.message, wake=True)
 
 
 def _unplanned(why: str) -> runs.Outcome:

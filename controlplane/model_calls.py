@@ -1,5 +1,6 @@
 """Model calls through the same gate: pinned models, stop switches, policy, limits, worst-case money, settled by the provider's count."""
 
+import functools
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from agents import identity, policies, runs, stops, vocabulary
 from agents.models import Call
 from agents.organisations import Principal
 from audit import canonical, ids, log, outcomes, redaction, tenancy
-from budgets import prices
+from budgets import prices, reservations
 from controlplane import examination, gate
 from controlplane.connectors import interface, models
 
@@ -51,17 +52,22 @@ class Asked:
 def ask(asked: Asked) -> gate.Admission:
     """Put one model call through the gate. An applied admission's result is the completion as a dictionary.
 
-    A repeat of the key is answered from the record.
+    A repeat of the key is answered from the record. Raises NotFound, InProgress.
     """
+    return gate.decided(functools.partial(_ask, asked))
+
+
+def _ask(asked: Asked) -> gate.Admission:
     organisation = asked.principal.organisation
     context = examination.read(organisation, agent=asked.principal.id, run=asked.run, key=asked.key, name=asked.name)
     if context["call"]:
         return _repeat(asked, context["call"]["id"])
-    refusal, decision, quote, request = _examine(asked, context)
+    examined, quote = _examine(asked, context)
+    decided = examined.decision
     facts = {
         "model": asked.name,
-        "policies": list(decision.policies) if decision else [],
-        "policy_set": decision.policy_set if decision else "",
+        "policies": list(decided.policies) if decided else [],
+        "policy_set": decided.policy_set if decided else "",
         "amount": quote.amount if quote else 0,
         "input_tokens": asked.input_tokens,
         "max_output_tokens": asked.request.max_output_tokens,
@@ -69,16 +75,13 @@ def ask(asked: Asked) -> gate.Admission:
     }
     call = ids.new("C")
     record = {
-        "organisation": organisation,
-        "run": asked.run,
+        **examination.asked(asked.principal, asked.run, examined),
         "call": call,
         "key": asked.key,
         "kind": Call.Kind.MODEL,
         "name": asked.name,
         "tool_version": None,
         "is_write": False,
-        "tier": decision.tier if decision else "",
-        "draft": False,
         "draft_only": False,
         "amount": quote.amount if quote else 0,
         "price_version": quote.price_version if quote else 0,
@@ -89,14 +92,6 @@ def ask(asked: Asked) -> gate.Admission:
         "arguments": canonical.text(
             {"messages": len(asked.request.messages), "max_output_tokens": asked.request.max_output_tokens, "digest": asked.body_digest}
         ),
-        "decision": canonical.text(redaction.redact(policies.as_record(decision, request))) if decision and request else "{}",
-        "refusal": refusal.as_dict() if refusal else None,
-        "scopes": examination.scopes(context, organisation, asked.principal.key),
-        "policy_set": decision.policy_set if decision else "",
-        "stage": context["agent"]["stage"],
-        "owner": context["agent"]["owner"],
-        "owner_name": context["agent"]["owner_name"],
-        "actor_id": asked.principal.id,
         "audit": facts,
         "audit_text": log.detail_text(facts),
     }
@@ -108,9 +103,7 @@ def ask(asked: Asked) -> gate.Admission:
     return _complete(asked, call, quote.price_version if quote else 0, quote.amount if quote else 0)
 
 
-def _examine(
-    asked: Asked, context: dict[str, Any]
-) -> tuple[outcomes.Refused | None, policies.Decision | None, prices.Quote | None, vocabulary.Request | None]:
+def _examine(asked: Asked, context: dict[str, Any]) -> tuple[examination.Examined, prices.Quote | None]:
     organisation, agent, pinned = asked.principal.organisation, context["agent"], context["run"]["models"] or []
     try:
         if asked.name not in pinned:
@@ -142,12 +135,13 @@ def _examine(
         )
         decision = examination.decide(organisation, context, request)
         if not decision.allowed or decision.tier != "AUTO":
-            return policies.denied(decision, tool=asked.name), decision, None, request
+            denied = policies.denied(decision, tool=asked.name)
+            return examination.Examined(context, denied, request=request, decision=decision, tier=decision.tier), None
         with tenancy.within(organisation, read_only=True):
             quote = prices.worst_case(asked.name, input_tokens=asked.input_tokens, max_output_tokens=asked.request.max_output_tokens)
     except outcomes.Refused as refused:
-        return refused, None, None, None
-    return None, decision, quote, request
+        return examination.Examined(context, refused), None
+    return examination.Examined(context, None, request=request, decision=decision, tier=decision.tier), quote
 
 
 def _complete(asked: Asked, call: str, price_version: int, reserved: int) -> gate.Admission:
@@ -218,6 +212,5 @@ def _repeat(asked: Asked, call: str) -> gate.Admission:
     if standing.status != "running":
         return standing
     with tenancy.within(asked.principal.organisation, read_only=True):
-        row = Call.objects.get(id=call)
-        version = prices.current(asked.name).version
-    return _complete(asked, call, version, row.reserved_micros)
+        hold = reservations.of_call(call)
+    return _complete(asked, call, hold.price_version if hold else 0, hold.amount if hold else 0)

@@ -5,8 +5,9 @@ Workers call these with ids from the work queue; each is safe to call twice.
 """
 
 import dataclasses
+from typing import Any
 
-from agents import identity, organisations, runs, tools
+from agents import identity, organisations, runs, stops, tools
 from agents.models import Call
 from agents.organisations import Principal
 from approvals import plans, requests, tiers
@@ -90,12 +91,23 @@ def reconcile(organisation: str, call_id: str) -> gate.Admission:
         return gate.standing(organisation, call_id)
     sending = gate.sending_of(organisation, context, tool, call_id)
     with tenancy.within(organisation):
-        intended_at, now = call.effects.values_list("intended_at", flat=True).get(), requests.database_now()
+        effect, now = call.effects.get(), requests.database_now()
     sent = effects.outbound(sending, runs.exact_arguments(call))
-    settled = gate.settled(sending, effects.reconcile(sending, sent, intended_at=intended_at, now=now))
+    why = _not_again(organisation, context, planned=effect.outbound_digest, sent=effects.outbound_digest(sent))
+    outcome = effects.in_doubt(why) if why else effects.reconcile(sending, sent, intended_at=effect.intended_at, now=now)
+    settled = gate.settled(sending, outcome)
     if settled.status == "in_doubt" and tool.connector_class in effects.ASKABLE:
         raise StillInDoubt(call_id)
     return settled
+
+
+def _not_again(organisation: str, context: dict[str, Any], *, planned: str, sent: str) -> str:
+    """Why the upstream is not asked now, or nothing: a brake is meant for crashed calls too, and another request proves nothing."""
+    try:
+        stops.check(context["stops"], examination.scopes(context, organisation, ""))
+    except stops.Stopped as stopped:
+        return stopped.message
+    return "" if sent == planned else "What would be sent now is not what was sent then."
 
 
 def decide_doubt(*, by: Principal, call_id: str, happened: bool, reason: str) -> gate.Admission:

@@ -127,10 +127,16 @@ def advance(lease: outbox.Lease) -> None:
         pass
 
 
+def _hold(lease: outbox.Lease) -> None:
+    """The run, then the right to advance it: a step refers to its run, and whoever settles a call has the run when it rings for work."""
+    runs.lock(lease.subject)
+    outbox.hold(lease)
+
+
 def _step(lease: outbox.Lease, run: Run, actor: Principal) -> bool:
     """One step. True when the next may follow at once."""
     with tenancy.within(lease.organisation):
-        outbox.hold(lease)
+        _hold(lease)
         run.refresh_from_db(fields=["state", "summary", "handed_to"])
         steps = [(step.kind, step.call_id, json.loads(step.content)) for step in runs.steps(run)]
         if run.state in Run.OVER:
@@ -199,7 +205,7 @@ def _tool(lease: outbox.Lease, run: Run, actor: Principal, key: str, call: Mappi
         }
     )
     with tenancy.within(lease.organisation):
-        outbox.hold(lease)
+        _hold(lease)
         runs.add_step(
             run=run,
             kind=Step.Kind.TOOL,
@@ -232,7 +238,7 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
     if admission.status == "applied":
         content, usage = admission.result, admission.result["usage"]
         with tenancy.within(lease.organisation):
-            outbox.hold(lease)
+            _hold(lease)
             runs.add_step(
                 run=run, kind=Step.Kind.MODEL, call=admission.call, content=content, usage=(usage["input_tokens"], usage["output_tokens"])
             )

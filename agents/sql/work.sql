@@ -6,7 +6,7 @@ GRANT SELECT, UPDATE ON agents_work TO remit_dispatch;
 
 CREATE FUNCTION work_claim(p_lease_s double precision)
 RETURNS TABLE (organisation_id text, id text, kind text, subject text, fence int, attempts int, rings int)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     UPDATE public.agents_work w
     SET lease_until = clock_timestamp() + make_interval(secs => p_lease_s), fence = w.fence + 1, attempts = w.attempts + 1
     FROM (
@@ -18,7 +18,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $
     RETURNING w.organisation_id, w.id, w.kind, w.subject, w.fence, w.attempts, w.rings
 $$;
 CREATE FUNCTION work_waiting() RETURNS TABLE (due bigint, leased bigint, oldest_s double precision)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT count(*) FILTER (WHERE due_at <= clock_timestamp() AND (lease_until IS NULL OR lease_until < clock_timestamp())),
            count(*) FILTER (WHERE lease_until >= clock_timestamp()),
            coalesce(extract(epoch FROM clock_timestamp() - min(due_at) FILTER (WHERE due_at <= clock_timestamp())), 0)::double precision

@@ -1,6 +1,6 @@
 -- partition_months: make the monthly partitions of a log table, from this month on. Runs as the tables' owner, creates nothing else.
 CREATE OR REPLACE FUNCTION partition_months(p_table text, p_months int) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_month date; v_name text; v_made int := 0;
 BEGIN

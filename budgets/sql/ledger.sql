@@ -10,7 +10,7 @@ $$;
 -- budget_reserve: hold p_amount at every level, or at none. NULL when held; otherwise the level that refused, with its numbers.
 CREATE OR REPLACE FUNCTION budget_reserve(
     p_organisation text, p_call text, p_run text, p_agent text, p_workspace text, p_run_cap bigint, p_amount bigint, p_price_version int
-) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_level text; v_target text; v_cap bigint; v_period text; v_start timestamptz; v_window text; v_windows text[] := '{}'; v_refusal jsonb;
 BEGIN
@@ -55,7 +55,7 @@ END $$;
 
 -- budget_settle: end a hold with what was really used (0 releases it). Only the first caller moves money; the answer says whether it was this one.
 CREATE OR REPLACE FUNCTION budget_settle(p_organisation text, p_call text, p_actual bigint, p_is_estimated boolean) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v budgets_reservation; v_window text;
 BEGIN
     IF p_actual < 0 THEN RAISE EXCEPTION 'budget_settle: negative cost'; END IF;

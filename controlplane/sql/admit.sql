@@ -2,13 +2,13 @@
 -- atomically: the run, the stop switches, that what was decided upon is still what is in force, caps, loops, money. A refusal that Python
 -- found earlier (unknown tool, schema, scope, policy) arrives in p->'refusal' and is recorded the same way.
 -- Answer: {"verdict": "ADMITTED"|"REFUSED"|"REPLAY"|"STALE"|"DRAFT", "call": id, "refusal": {...}}.
--- Lock order everywhere: stop lock (shared), run, call, request, windows leaf to root.
+-- Lock order everywhere: stop lock (shared), run, call, request, windows leaf to root, work.
 CREATE OR REPLACE FUNCTION gate_admit(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_org text := p->>'organisation'; v_run agents_run; v_call text := p->>'call'; v_refusal jsonb := nullif(p->'refusal', 'null'::jsonb);
     v_write boolean := (p->>'is_write')::boolean; v_model boolean := p->>'kind' = 'MODEL'; v_draft boolean := (p->>'draft')::boolean;
     v_amount bigint := (p->>'amount')::bigint; v_tokens bigint := (p->>'tokens')::bigint; v_repeat agents_repeat; v_stop record; v_budget jsonb;
-    v_seconds bigint; v_end boolean := false; v_summary text; v_retry boolean := false;
+    v_seconds bigint; v_end boolean := false; v_summary text; v_retry boolean := false; v_over jsonb; v_asked boolean;
 BEGIN
     PERFORM set_config('app.organisation', v_org, true);
     PERFORM pg_advisory_xact_lock_shared(hashtextextended('stop:' || v_org, 0));
@@ -24,7 +24,7 @@ BEGIN
                 WHERE c.organisation_id = v_org AND c.run_id = v_run.id AND c.key = p->>'key');
     END IF;
 
-    IF v_refusal IS NULL AND v_run.state NOT IN ('QUEUED', 'RUNNING', 'WAITING') THEN
+    IF v_run.state NOT IN ('QUEUED', 'RUNNING', 'WAITING') THEN  -- whatever else is wrong with it
         v_refusal := jsonb_build_object('code', 'run_over', 'message', 'This run is over: ' || v_run.state || '. ' || v_run.summary, 'rule', 'run state',
             'current', v_run.state, 'limit', 'RUNNING', 'who', p->>'owner_name', 'next', 'Stop here. Work goes on in a new run.');
     END IF;
@@ -50,24 +50,26 @@ BEGIN
 
     SELECT * INTO v_repeat FROM agents_repeat WHERE organisation_id = v_org AND id = v_run.id || '/' || (p->>'fingerprint');
     v_retry := FOUND AND v_repeat.is_error;
-    IF v_refusal IS NULL THEN
+    -- A call that is refused already costs a step and is a repeat like any other: an agent that hammers at a closed door is handed off too.
+    v_asked := v_refusal IS NULL;
+    IF v_run.state IN ('QUEUED', 'RUNNING', 'WAITING') AND coalesce(v_refusal->>'code', '') <> 'stopped' THEN
         v_seconds := floor(extract(epoch FROM clock_timestamp() - v_run.started_at))::bigint - v_run.waited_ms / 1000;
         SELECT jsonb_build_object('code', 'limit_reached', 'message', 'The run reached its cap of ' || l.name || '.', 'rule', 'cap ' || l.name, 'current', l.current,
-                   'limit', l.cap, 'who', p->>'owner_name', 'next', 'The run was handed to its owner. Stop here.', 'amount', l.amount) INTO v_refusal
+                   'limit', l.cap, 'who', p->>'owner_name', 'next', 'The run was handed to its owner. Stop here.', 'amount', l.amount) INTO v_over
         FROM (VALUES ('steps', v_run.steps::bigint, v_run.max_steps::bigint, 1::bigint),
-                     ('tool_calls', v_run.tool_calls, v_run.max_tool_calls, CASE WHEN v_model THEN 0 ELSE 1 END),
-                     ('tokens', v_run.tokens, v_run.max_tokens, v_tokens),
+                     ('tool_calls', v_run.tool_calls, v_run.max_tool_calls, CASE WHEN v_asked AND NOT v_model THEN 1 ELSE 0 END),
+                     ('tokens', v_run.tokens, v_run.max_tokens, CASE WHEN v_asked THEN v_tokens ELSE 0 END),
                      ('seconds', v_seconds, v_run.max_seconds, 0),
                      ('retries', v_run.retries, v_run.max_retries, CASE WHEN v_retry THEN 1 ELSE 0 END),
-                     ('step_micros', 0, v_run.max_step_micros, v_amount)) l (name, current, cap, amount)
+                     ('step_micros', 0, v_run.max_step_micros, CASE WHEN v_asked THEN v_amount ELSE 0 END)) l (name, current, cap, amount)
         WHERE l.current + l.amount > l.cap LIMIT 1;
-        v_end := v_refusal IS NOT NULL;
-    END IF;
-    IF v_refusal IS NULL AND v_repeat.fruitless >= v_run.repeats_stop - 1 AND v_repeat.progress = v_run.progress THEN
-        v_refusal := jsonb_build_object('code', 'no_progress', 'message', 'The same call has been made ' || v_repeat.calls || ' times with the same answer and nothing changed in between.',
-            'rule', 'loop guard', 'current', v_repeat.fruitless, 'limit', v_run.repeats_stop - 1, 'who', p->>'owner_name',
-            'next', 'The run was handed to its owner. Stop here.', 'cycle', gate_cycle(v_org, v_run.id, p->>'name'));
-        v_end := true;
+        IF v_over IS NULL AND v_repeat.fruitless >= v_run.repeats_stop - 1 AND v_repeat.progress = v_run.progress THEN
+            v_over := jsonb_build_object('code', 'no_progress', 'message', 'The same call has been made ' || v_repeat.calls || ' times with the same answer and nothing changed in between.',
+                'rule', 'loop guard', 'current', v_repeat.fruitless, 'limit', v_run.repeats_stop - 1, 'who', p->>'owner_name',
+                'next', 'The run was handed to its owner. Stop here.', 'cycle', gate_cycle(v_org, v_run.id, p->>'name'));
+        END IF;
+        v_end := v_over IS NOT NULL;
+        v_refusal := coalesce(v_over, v_refusal);
     END IF;
     IF v_refusal IS NULL AND NOT v_draft THEN
         v_budget := budget_reserve(v_org, v_call, v_run.id, v_run.agent_id, v_run.workspace_id, v_run.max_micros, v_amount, (p->>'price_version')::int);
@@ -100,7 +102,7 @@ BEGIN
         END IF;
         RETURN jsonb_build_object('verdict', 'REFUSED', 'call', v_call, 'refusal', v_refusal);
     END IF;
-    IF v_draft AND NOT (p->>'draft')::boolean THEN
+    IF v_draft THEN  -- it holds no money while it waits; gate_intend reserves it
         UPDATE agents_call SET reserved_micros = 0 WHERE organisation_id = v_org AND id = v_call;
     END IF;
     IF v_write OR v_amount > 0 THEN  -- if this process dies before the next transaction, a worker gives the call and its money back

@@ -10,7 +10,7 @@ GRANT SELECT (state) ON agents_run, agents_effect, approvals_request TO remit_di
 CREATE INDEX run_unfinished ON agents_run (organisation_id, started_at) WHERE state IN ('QUEUED', 'RUNNING', 'WAITING');
 
 CREATE FUNCTION installation_counts() RETURNS TABLE (what text, state text, kind text, number bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT 'call', c.state, c.kind, count(*) FROM public.agents_call c WHERE c.state IN ('ADMITTED', 'SENDING', 'APPROVED') GROUP BY 2, 3
     UNION ALL
     SELECT 'run', r.state, '', count(*) FROM public.agents_run r WHERE r.state IN ('QUEUED', 'RUNNING', 'WAITING') GROUP BY 2

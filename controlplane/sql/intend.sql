@@ -2,7 +2,7 @@
 -- a decision" is a fact of the database. Everything is checked again here, in the transaction that writes the intent, and only then is
 -- anything sent. Answer: {"verdict": "INTENDED", "effect": id, "key": ...} or {"verdict": "REFUSED"|"VOID", "refusal": {...}}.
 CREATE OR REPLACE FUNCTION gate_intend(p jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_org text := p->>'organisation'; v_run agents_run; v_call agents_call; v_plan approvals_plan; v_request approvals_request; v_stop agents_stop;
     v_version agents_toolversion; v_count int; v_need text; v_effect text := 'EFF-' || sayable(14); v_why text; v_code text := 'void'; v_budget jsonb;
@@ -19,11 +19,13 @@ BEGIN
         RETURN jsonb_build_object('verdict', 'CONSUMED', 'refusal', jsonb_build_object('code', 'already_consumed', 'message', 'This plan was already used.'));
     END IF;
 
+    SELECT * INTO v_request FROM approvals_request
+        WHERE organisation_id = v_org AND call_id = v_call.id AND plan_id = v_plan.id AND state = 'APPROVED' FOR UPDATE;
     SELECT s.* INTO v_stop FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL
         AND (s.scope, s.target) IN (SELECT e->>0, e->>1 FROM jsonb_array_elements(p->'scopes') e) LIMIT 1;
     IF FOUND THEN
         v_code := 'stopped'; v_why := 'Stopped by a person: ' || v_stop.reason;
-    ELSIF v_run.state NOT IN ('QUEUED', 'RUNNING', 'WAITING') AND v_call.state <> 'APPROVED' THEN
+    ELSIF v_run.state NOT IN ('QUEUED', 'RUNNING', 'WAITING') AND NOT coalesce(v_request.is_draft, false) THEN  -- a draft outlives its run
         v_code := 'run_over'; v_why := 'The run is over.';
     ELSIF NOT EXISTS (SELECT FROM agents_policyset WHERE organisation_id = v_org AND id = p->>'policy_set' AND state = 'ACTIVE') THEN
         v_why := 'The policy changed since the plan was made.';
@@ -36,7 +38,6 @@ BEGIN
     ELSIF v_call.state <> 'APPROVED' THEN
         v_why := 'The call is ' || v_call.state || ', not approved.';
     ELSE
-        SELECT * INTO v_request FROM approvals_request WHERE organisation_id = v_org AND call_id = v_call.id AND plan_id = v_plan.id AND state = 'APPROVED' FOR UPDATE;
         v_need := CASE WHEN v_request.required >= 2 THEN 'approvals_decide_two' ELSE 'approvals_decide' END;
         SELECT count(DISTINCT v.person) INTO v_count FROM approvals_vote v
             JOIN agents_member m ON m.organisation_id = v.organisation_id AND m.id = v.member_id AND m.is_active
@@ -56,7 +57,8 @@ BEGIN
     END IF;
     IF v_why IS NULL AND v_call.reserved_micros = 0 AND (p->>'amount')::bigint > 0 THEN  -- a draft held no money while it waited
         v_budget := budget_reserve(v_org, v_call.id, v_run.id, v_run.agent_id, v_run.workspace_id, v_run.max_micros, (p->>'amount')::bigint, 0);
-        IF v_budget IS NOT NULL THEN v_code := 'budget_exceeded'; v_why := 'The cap of this ' || (v_budget->>'level') || ' leaves too little.'; END IF;
+        IF v_budget IS NOT NULL THEN v_code := 'budget_exceeded'; v_why := 'The cap of this ' || (v_budget->>'level') || ' leaves too little.';
+        ELSE UPDATE agents_call SET reserved_micros = (p->>'amount')::bigint WHERE organisation_id = v_org AND id = v_call.id; END IF;
     END IF;
     IF v_why IS NOT NULL THEN
         RETURN jsonb_build_object('verdict', 'VOID', 'refusal', jsonb_build_object('code', v_code, 'message', v_why, 'rule', 'checked again before sending',

@@ -24,7 +24,9 @@ BEGIN
     SELECT array_agg(fingerprint ORDER BY number DESC), array_agg(name ORDER BY number DESC) INTO v_prints, v_names
     FROM (SELECT fingerprint, name, number FROM agents_call WHERE organisation_id = p_organisation AND run_id = p_run ORDER BY number DESC LIMIT 24) recent;
     FOR v_size IN 1..8 LOOP
-        IF v_prints[1:v_size] = v_prints[v_size + 1:2 * v_size] THEN RETURN to_jsonb(v_names[1:v_size]); END IF;
+        IF v_prints[1:v_size] = v_prints[v_size + 1:2 * v_size] THEN  -- in the order in which they were made
+            RETURN (SELECT jsonb_agg(name ORDER BY place DESC) FROM unnest(v_names[1:v_size]) WITH ORDINALITY n (name, place));
+        END IF;
     END LOOP;
     RETURN jsonb_build_array(p_next);
 END $$;

@@ -1,17 +1,19 @@
 -- gate_settle: what a call came to (T4). Compare-and-set on the call and its effect: the first result counts, a second changes nothing.
--- Money is returned or booked here, and stays held while a write is in doubt (I-05).
+-- Money is returned or booked here, and stays held while a write is being sent or in doubt (I-05): what becomes of it then is said by an
+-- `effect.*` event only, so whoever looked at the call before it was sent (expiry, recovery, a second worker) comes too late.
 CREATE OR REPLACE FUNCTION gate_settle(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_org text := p->>'organisation'; v_state text := p->>'state'; v_run agents_run; v_call agents_call; v_before int; v_error boolean := (p->>'is_error')::boolean;
 BEGIN
     PERFORM set_config('app.organisation', v_org, true);
     SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run' FOR UPDATE;
-    UPDATE agents_call SET state = v_state, result = p->>'result', sealed_result = p_sealed, result_digest = p->>'result_digest', refusal = coalesce(p->>'refusal', refusal),
+    UPDATE agents_call SET state = v_state, result = p->>'result', sealed_result = p_sealed, result_digest = p->>'result_digest', refusal = coalesce(p->>'refusal', ''),
         settled_micros = (p->>'actual')::bigint,
         sealed_arguments = CASE WHEN v_state = 'IN_DOUBT' THEN sealed_arguments END,
         finished_at = CASE WHEN v_state = 'IN_DOUBT' THEN NULL ELSE clock_timestamp() END
     WHERE organisation_id = v_org AND id = p->>'call' AND state <> v_state
-      AND (state IN ('ADMITTED', 'SENDING', 'IN_DOUBT') OR (state IN ('APPROVED', 'HELD', 'DRAFTED') AND v_state IN ('VOID', 'DENIED', 'EXPIRED', 'FAILED')))
+      AND CASE WHEN p->>'event' LIKE 'effect.%' THEN state IN ('SENDING', 'IN_DOUBT')
+               ELSE state = 'ADMITTED' OR (state IN ('APPROVED', 'HELD', 'DRAFTED') AND v_state IN ('VOID', 'DENIED', 'EXPIRED', 'FAILED')) END
     RETURNING * INTO v_call;
     IF NOT FOUND THEN RETURN jsonb_build_object('settled', false); END IF;
     v_before := v_run.progress;
@@ -26,7 +28,9 @@ BEGIN
             note = CASE WHEN v_state = 'APPLIED' THEN note ELSE left(coalesce(p->>'note', ''), 500) END, decided_at = coalesce(decided_at, clock_timestamp())
         WHERE organisation_id = v_org AND call_id = v_call.id AND state IN ('OPEN', 'APPROVED') AND v_state <> 'IN_DOUBT';
         DELETE FROM agents_work WHERE organisation_id = v_org AND subject = v_call.id
-            AND (kind IN ('call.recover', 'request.expire') OR (kind = 'effect.reconcile' AND v_state <> 'IN_DOUBT'));
+            AND (kind = 'call.recover' OR (kind = 'effect.reconcile' AND v_state <> 'IN_DOUBT'));
+        DELETE FROM agents_work WHERE organisation_id = v_org AND kind = 'request.expire' AND v_state <> 'IN_DOUBT'
+            AND subject IN (SELECT id FROM approvals_request WHERE organisation_id = v_org AND call_id = v_call.id);
     ELSIF v_call.reserved_micros > 0 THEN
         DELETE FROM agents_work WHERE organisation_id = v_org AND kind = 'call.recover' AND subject = v_call.id;
     END IF;
@@ -45,7 +49,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION gate_finish_effect(p_organisation text, p_call text, p_state text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     UPDATE agents_effect SET state = p_state, finished_at = CASE WHEN p_state = 'IN_DOUBT' THEN NULL ELSE clock_timestamp() END
     WHERE organisation_id = p_organisation AND call_id = p_call AND state IN ('INTENT', 'IN_DOUBT') AND p_state IN ('APPLIED', 'FAILED', 'IN_DOUBT')
 $$;

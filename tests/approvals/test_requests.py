@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import F
 
 from agents import contracts, organisations, runs
+from agents.models import Call
 from agents.organisations import Principal
 from approvals import plans, requests
 from approvals.models import Plan, Request, Vote
@@ -176,6 +177,40 @@ def test_a_run_that_ends_withdraws_what_it_had_waiting(world: World) -> None:
         0,
     )
     assert not runs.end(by=world.people["olga"], run=run.run, state="SUCCEEDED", summary="Again.")
+    assert world.events(subject=said.approval) == ["request.opened", "request.withdrawn"]
+    assert world.events(subject=said.call) == ["call.admitted", "call.held", "call.voided"]
+    told = gate.standing(world.organisation, said.call).refusal
+    assert told
+    assert told["code"] == "run_over"
+
+
+def waited(world: World, said: gate.Admission) -> timedelta:
+    with tenancy.within(world.organisation):
+        return timedelta(milliseconds=Call.objects.select_related("run").get(id=said.call).run.waited_ms)
+
+
+def an_hour_ago(world: World, said: gate.Admission) -> None:
+    with tenancy.within(world.organisation):
+        Request.objects.filter(id=said.approval).update(opened_at=F("opened_at") - timedelta(hours=1))
+
+
+def test_waiting_for_people_is_not_held_against_the_run_and_counts_once(world: World) -> None:
+    said = held(world)
+    an_hour_ago(world, said)
+    vote(world, "ann", said)
+    assert timedelta(hours=1) <= waited(world, said) < timedelta(hours=1.5)
+    with tenancy.within(world.organisation):
+        Request.objects.filter(id=said.approval).update(expires_at=F("opened_at") + timedelta(seconds=1))
+    assert requests.expire(by=organisations.system(world.organisation), request_id=said.approval)
+    assert waited(world, said) < timedelta(hours=1.5)
+
+
+def test_a_draft_keeps_no_run_waiting(world: World) -> None:
+    contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "DRAFT"})
+    said = world.start().call("pay", {"account": "a", "amount": 5})
+    an_hour_ago(world, said)
+    vote(world, "ann", said)
+    assert waited(world, said) == timedelta()
 
 
 def test_a_stage_lowered_while_people_decide_stops_the_write(world: World) -> None:

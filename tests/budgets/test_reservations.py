@@ -10,9 +10,9 @@ from django.db import DatabaseError, connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import runs
+from agents import organisations, runs
 from audit import ids, tenancy
-from budgets import money, prices, reservations
+from budgets import limits, money, prices, reservations
 from budgets.models import LedgerEntry, Reservation, Window
 from tests import world as worlds
 from tests.world import World
@@ -200,6 +200,15 @@ def _shared() -> World:
     if not _kept:
         _kept.append(worlds.make())
     return _kept[0]
+
+
+@pytest.mark.parametrize(
+    "values", [{"steps": 2**31}, {"repeats_stop": 1}, {"tokens": -1}, {"micros": 2**40 + 1}, {"hope": 1}, {"steps": True}]
+)
+def test_a_limit_that_no_run_can_have_is_refused(world: World, values: dict[str, int]) -> None:
+    with pytest.raises(organisations.Conflict) as refused:
+        limits.put(by=world.people["olga"], agent=world.agent, values=values)
+    assert next(iter(values)) in refused.value.message
 
 
 def test_a_model_without_a_price_is_refused_and_a_new_price_is_a_new_version(world: World) -> None:

@@ -1,0 +1,281 @@
+"""What comes too late, twice or in between: a call has one outcome, its money one end, and nothing waits in a circle."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import F
+
+from agents import contracts, policies, runs, stops, tools
+from agents.models import Call, Connector
+from approvals import requests
+from approvals.models import Request
+from audit import tenancy
+from budgets import prices, reservations
+from controlplane import effects as sender
+from controlplane import gate, model_calls, outbox, recovery, runner
+from controlplane.connectors import models
+from tests import upstream
+from tests import world as worlds
+from tests.controlplane import test_runner
+from tests.world import World
+
+
+class Died(BaseException):
+    """Stands for SIGKILL: nothing after it in this process runs."""
+
+
+def die(*_: object) -> None:
+    raise Died
+
+
+def until_intended(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Do the work up to the committed intent, and die before anything is sent."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sender, "apply", die)
+        with pytest.raises(Died):
+            work()
+
+
+def being_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> gate.Admission:
+    """An approved payment whose intent is written down."""
+    said = world.start().call("pay", {"account": "a", "amount": 50})
+    world.approve(said, "ann")
+    until_intended(monkeypatch, lambda: recovery.resume(world.organisation, said.call))
+    return said
+
+
+def balance(world: World) -> reservations.Balance:
+    with tenancy.within(world.organisation):
+        assert reservations.drift() == []
+        return reservations.balance("agent", world.agent.id)
+
+
+def overdue(world: World, said: gate.Admission) -> None:
+    with tenancy.within(world.organisation):
+        Request.objects.filter(id=said.approval).update(expires_at=F("opened_at") - timedelta(seconds=1))
+
+
+EARLIER = [("VOID", "call.voided"), ("FAILED", "call.failed"), ("FAILED", "call.recovered"), ("EXPIRED", "request.expired")]
+
+
+@pytest.mark.parametrize(("state", "event"), EARLIER)
+def test_what_was_found_before_it_was_sent_says_nothing_about_a_call_that_is_being_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch, state: str, event: str
+) -> None:
+    said = being_sent(world, monkeypatch)
+    late = runs.Outcome(state=state, event=event, refusal={"code": "late"}, is_error=True)
+    with tenancy.within(world.organisation):
+        run = Call.objects.get(id=said.call).run_id
+    assert not runs.settle(by=world.people["ann"], run=run, call=said.call, outcome=late)
+    assert gate.standing(world.organisation, said.call).status == "running"
+    assert balance(world).reserved == 10_000
+    assert recovery.reconcile(world.organisation, said.call).status == "applied"
+    assert (balance(world).spent, balance(world).reserved) == (10_000, 0)
+
+
+def test_a_second_worker_that_finds_the_target_moved_does_not_void_what_the_first_is_sending(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = world.start().call("pay", {"account": "a", "amount": 50})
+    world.approve(said, "ann")
+    really = sender.dry_run
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(sender, "dry_run", really)
+        until_intended(monkeypatch, lambda: recovery.resume(world.organisation, said.call))
+        world.bank.accounts["a"]["balance"] -= 1
+        return really(*given)
+
+    monkeypatch.setattr(sender, "dry_run", overtaken)
+    assert recovery.resume(world.organisation, said.call).status == "running"
+    assert world.request(said.approval).state == "APPROVED"
+
+
+def test_a_request_that_expires_while_its_effect_is_in_doubt_frees_no_money(world: World) -> None:
+    world.bank.hang_up_after = "pay"
+    said = world.start().call("pay", {"account": "a", "amount": 50})
+    world.approve(said, "ann")
+    assert recovery.resume(world.organisation, said.call).status == "in_doubt"
+    overdue(world, said)
+    assert not requests.expire(by=world.people["olga"], request_id=said.approval)
+    assert gate.standing(world.organisation, said.call).status == "in_doubt"
+    assert balance(world).reserved == 10_000
+    world.bank.hang_up_after = ""
+    settled = recovery.reconcile(world.organisation, said.call)
+    assert settled.status == "applied"
+    assert gate.standing(world.organisation, said.call).refusal is None  # the doubt is over
+
+
+def test_a_draft_costs_what_it_costs_when_a_person_applies_it(world: World) -> None:
+    contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "DRAFT"})
+    said = world.start().call("pay", {"account": "a", "amount": 5})
+    assert balance(world).reserved == 0
+    world.approve(said, "ann")
+    assert recovery.resume(world.organisation, said.call).status == "applied"
+    assert (balance(world).spent, balance(world).reserved) == (10_000, 0)
+
+
+def test_a_draft_that_was_not_done_gives_its_money_back(world: World) -> None:
+    contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "DRAFT"})
+    said = world.start().call("pay", {"account": "a", "amount": 5})
+    world.approve(said, "ann")
+    world.bank.hang_up_after = "pay"
+    assert recovery.resume(world.organisation, said.call).status == "in_doubt"
+    assert balance(world).reserved == 10_000
+    recovery.decide_doubt(by=world.people["ann"], call_id=said.call, happened=False, reason="The bank has no such payment.")
+    assert (balance(world).spent, balance(world).reserved) == (0, 0)
+
+
+def test_a_draft_above_the_cap_is_not_applied(world: World) -> None:
+    contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "DRAFT"})
+    said = world.start().call("pay", {"account": "a", "amount": 5})
+    reservations.put_cap(
+        by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=9_999
+    )
+    world.approve(said, "ann")
+    refused = recovery.resume(world.organisation, said.call)
+    assert refused.refusal
+    assert refused.refusal["code"] == "budget_exceeded"
+    assert world.bank.writes() == []
+
+
+def test_a_draft_approved_before_its_run_ended_is_applied_after_it(world: World) -> None:
+    contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "DRAFT"})
+    run = world.start()
+    said = run.call("pay", {"account": "a", "amount": 5})
+    world.approve(said, "ann")
+    runs.end(by=run.principal, run=run.run, state="SUCCEEDED", summary="Proposed one payment.")
+    assert recovery.resume(world.organisation, said.call).status == "applied"
+
+
+def test_nobody_is_asked_for_a_run_that_ended_while_the_target_was_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = world.start()
+    really = sender.dry_run
+
+    def ended(*given: Any) -> Any:
+        runs.end(by=world.people["olga"], run=run.run, state="STOPPED", summary="Stop.", event="run.stopped")
+        return really(*given)
+
+    monkeypatch.setattr(sender, "dry_run", ended)
+    said = run.call("pay", {"account": "a", "amount": 50})
+    assert (said.status, said.approval) == ("void", "")
+    assert said.refusal
+    assert said.refusal["code"] == "run_over"
+    assert balance(world).reserved == 0
+
+
+def test_a_brake_pulled_after_a_crash_holds_what_would_be_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = being_sent(world, monkeypatch)
+    stop = stops.engage(by=world.people["olga"], scope="agent", target=world.agent.id, reason="drill")
+    with pytest.raises(recovery.StillInDoubt):
+        recovery.reconcile(world.organisation, said.call)
+    assert world.bank.writes() == []
+    stops.release(by=world.people["sam"], stop=stop)
+    assert recovery.reconcile(world.organisation, said.call).status == "applied"
+
+
+def test_a_crashed_call_is_not_sent_again_to_another_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = being_sent(world, monkeypatch)
+    another = upstream.serve()
+    with tenancy.within(world.organisation):
+        connector = tools.get_connector("bank", workspace=world.workspace)
+        Connector.objects.filter(id=connector.id).update(url=another.url)
+    with pytest.raises(recovery.StillInDoubt):
+        recovery.reconcile(world.organisation, said.call)
+    assert another.writes() == []
+    assert gate.standing(world.organisation, said.call).status == "in_doubt"
+    assert balance(world).reserved == 10_000
+
+
+def asked(run: worlds.RunUnderTest, model: str) -> model_calls.Asked:
+    request = models.ModelRequest(
+        provider="scripted", model=model, messages=[{"role": "user", "text": "Go."}], tools=[], max_output_tokens=100, temperature=None
+    )
+    return model_calls.Asked(principal=run.principal, run=run.run.id, key="model/0", request=request)
+
+
+def priced(world: World, micros: int) -> None:
+    prices.put(by=world.people["fiona"], workspace=world.workspace.id, item="scripted:pay-small", input_micros=micros, output_micros=micros)
+
+
+def test_a_model_call_is_decided_anew_when_the_rules_change_under_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish(models=["scripted:pay-small"])
+    priced(world, 1_000_000)
+    really = prices.worst_case
+
+    def changed(*given: Any, **named: Any) -> prices.Quote:
+        monkeypatch.setattr(prices, "worst_case", really)
+        quote = really(*given, **named)
+
+        def activate() -> None:  # another process
+            new = policies.propose(by=world.people["sam"], workspace=world.workspace, text=worlds.POLICIES)
+            policies.activate(by=world.people["olga"], policy_set=new)
+            connection.close()
+
+        other = threading.Thread(target=activate)
+        other.start()
+        other.join()
+        return quote
+
+    monkeypatch.setattr(prices, "worst_case", changed)
+    assert model_calls.ask(asked(world.start(), "pay-small")).status == "applied"
+
+
+def test_a_turn_asked_again_costs_what_it_was_reserved_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish(models=["scripted:pay-small"])
+    priced(world, 1_000_000)
+    turn = asked(world.start(), "pay-small")
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "complete", die)
+        with pytest.raises(Died):
+            model_calls.ask(turn)
+    priced(world, 9_000_000)
+    usage = model_calls.ask(turn).result["usage"]
+    assert balance(world).spent == usage["input_tokens"] + usage["output_tokens"]
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_stat_clear_snapshot()")
+        cursor.execute("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+        return bool(cursor.fetchone()[0])
+
+
+def test_whoever_rings_for_a_run_and_whoever_advances_it_do_not_wait_in_a_circle(world: World) -> None:
+    run = test_runner.start(world, "pay-small")
+    lease = next(test_runner.leases(world))
+    failed: list[Exception] = []
+
+    def advance() -> None:
+        try:
+            runner.advance(lease)
+        except Exception as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=advance)
+    with tenancy.within(world.organisation):  # somebody settles a call of this run
+        runs.lock(run.id)
+        worker.start()
+        while not somebody_waits():
+            pass
+        outbox.enqueue(organisation=world.organisation, kind="run.advance", subject=run.id)
+    worker.join()
+    assert failed == []
+    assert test_runner.reload(world, run).state == "SUCCEEDED"
+
+
+def test_the_functions_that_run_as_their_owner_see_no_temporary_table_first() -> None:
+    assert (
+        runs.ask("select count(*) from pg_proc p join pg_namespace n on n.oid = p.pronamespace and nspname = 'public' where prosecdef") > 0
+    )
+    unsafe = runs.ask(
+        "select coalesce(json_agg(proname), '[]')::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace and nspname = 'public'"
+        " where prosecdef and not coalesce(proconfig, '{}') @> '{\"search_path=pg_catalog, public, pg_temp\"}'"
+    )
+    assert unsafe == []
