@@ -182,3 +182,8 @@ def find(identifier: str) -> Agent:
 def in_workspace(workspace: str) -> QuerySet[Agent]:
     """The agents of a workspace by name. Call inside `tenancy.within`."""
     return Agent.objects.filter(workspace_id=workspace).select_related("version", "owner").order_by("slug")
+
+
+def lock(identifier: str) -> Agent:
+    """The agent's row, held until the end of the transaction. Call inside `tenancy.within`."""
+    return Agent.objects.select_for_update().get(id=identifier)

@@ -265,3 +265,9 @@ def ask(statement: str, *parameters: Any) -> Any:
         cursor.execute(statement, list(parameters))
         raw = cursor.fetchone()[0]
     return json.loads(raw) if isinstance(raw, str) else raw
+
+
+def open_of(agent: str) -> Run | None:
+    """The newest run that an agent started by its own key and that is not over. Call inside `tenancy.within`."""
+    found = Run.objects.filter(agent_id=agent, started_by=agent, is_hosted=False).exclude(state__in=Run.OVER)
+    return found.order_by("-started_at", "-id").first()

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from django.db.models import F, QuerySet
 
 from agents import organisations, schemas, vocabulary
-from agents.models import Connector, Owned, Tool, ToolVersion, Workspace
+from agents.models import Connector, Tool, ToolVersion, Workspace
 from agents.organisations import Principal
 from audit import canonical, ids, log, outcomes, tenancy, vault
+
+OURS = frozenset({"approvals_wait"})  # a tool of ours at the MCP door
 
 
 class UnknownTool(outcomes.Refused):
@@ -153,62 +155,23 @@ class Offer:
 
 
 def record_offers(*, by: Principal, connector: Connector, offers: Iterable[Offer]) -> list[ToolVersion]:
-    """Store what a connector offers as draft versions, off until confirmed. A confirmed tool that changed is refused from now on (T46)."""
-    drafts = []
-    drifted = []
+    """Store what a connector offers as draft versions, off until confirmed. A confirmed tool that changed is refused from now on (T46).
+
+    An offer that cannot be taken over (its schema, its name) is left out alone; the entry says which and why.
+    """
+    drafts: list[ToolVersion] = []
+    drifted: list[Tool] = []
+    refused: dict[str, str] = {}
     with tenancy.within(by.organisation):
         organisations.require(by, "tools_manage", connector.workspace_id)
         for offer in offers:
-            schemas.lint(offer.input_schema)
-            if offer.name in vocabulary.RESERVED:
-                raise organisations.Conflict(
-                    f"No tool may be called {offer.name}: it is a group of actions in policies.",
-                    rule="tool_name",
-                    current=offer.name,
-                    next_step="Have the upstream rename it.",
-                )
-            definition = {
-                "connector": connector.id,
-                "operation": offer.name,
-                "title": offer.title,
-                "description": offer.description,
-                "input": offer.input_schema,
-                "output": offer.output_schema,
-                "detail": offer.detail,
-            }
-            digest = canonical.digest(definition, domain="remit tool v1")
-            tool, _ = Tool.objects.get_or_create(
-                workspace_id=connector.workspace_id,
-                name=offer.name.replace(".", "_"),
-                defaults={"id": ids.new("T"), "connector": connector},
-            )
-            if tool.connector_id != connector.id:
-                raise organisations.Conflict(
-                    f"Another connector has a tool {tool.name} already.",
-                    rule="tool_name",
-                    current=tool.name,
-                    next_step="Register this connector in a workspace of its own.",
-                )
-            newest = tool.versions.order_by("-number").first()
-            if newest and newest.digest == digest:
+            try:
+                draft, has_drifted = _record(connector, offer)
+            except outcomes.Refused as no:
+                refused[offer.name] = no.message
                 continue
-            stale = tool.versions.filter(state=ToolVersion.State.ACTIVE)
-            if stale.update(state=ToolVersion.State.RETIRED):
-                drifted.append(tool)
-            drafts.append(
-                ToolVersion.objects.create(
-                    id=ids.new("TV"),
-                    tool=tool,
-                    number=(newest.number if newest else 0) + 1,
-                    title=offer.title,
-                    description=offer.description,
-                    operation=offer.name,
-                    detail=dict(offer.detail),
-                    input_schema=canonical.text(schemas.closed(dict(offer.input_schema))),
-                    output_schema=canonical.text(offer.output_schema) if offer.output_schema else "",
-                    digest=digest,
-                )
-            )
+            drafts += [draft] if draft else []
+            drifted += [draft.tool] if draft and has_drifted else []
         if drifted:
             _registry_changed(connector.workspace_id)
         for tool in drifted:
@@ -218,9 +181,53 @@ def record_offers(*, by: Principal, connector: Connector, offers: Iterable[Offer
             by=by,
             subject=connector.id,
             workspace=connector.workspace_id,
-            detail={"new_versions": len(drafts), "drifted": len(drifted)},
+            detail={"new_versions": len(drafts), "drifted": len(drifted), "refused": refused},
         )
     return drafts
+
+
+def _record(connector: Connector, offer: Offer) -> tuple[ToolVersion | None, bool]:
+    """(the new draft version, whether it replaces a confirmed one); no version when nothing changed."""
+    schemas.lint(offer.input_schema)
+    name = offer.name.replace(".", "_")
+    if name in vocabulary.RESERVED | OURS:
+        raise _taken(name, "Remit has that word already", "Have the upstream rename it.")
+    definition = {
+        "connector": connector.id,
+        "operation": offer.name,
+        "title": offer.title,
+        "description": offer.description,
+        "input": offer.input_schema,
+        "output": offer.output_schema,
+        "detail": offer.detail,
+    }
+    digest = canonical.digest(definition, domain="remit tool v1")
+    tool, _ = Tool.objects.get_or_create(
+        workspace_id=connector.workspace_id, name=name, defaults={"id": ids.new("T"), "connector": connector}
+    )
+    if tool.connector_id != connector.id:
+        raise _taken(name, "another connector has it already", "Register this connector in a workspace of its own.")
+    newest = tool.versions.order_by("-number").first()
+    if newest and newest.digest == digest:
+        return None, False
+    replaced = tool.versions.filter(state=ToolVersion.State.ACTIVE).update(state=ToolVersion.State.RETIRED)
+    draft = ToolVersion.objects.create(
+        id=ids.new("TV"),
+        tool=tool,
+        number=(newest.number if newest else 0) + 1,
+        title=offer.title,
+        description=offer.description,
+        operation=offer.name,
+        detail=dict(offer.detail),
+        input_schema=canonical.text(schemas.closed(dict(offer.input_schema))),
+        output_schema=canonical.text(offer.output_schema) if offer.output_schema else "",
+        digest=digest,
+    )
+    return draft, bool(replaced)
+
+
+def _taken(name: str, why: str, next_step: str) -> organisations.Conflict:
+    return organisations.Conflict(f"No tool can be called {name} here: {why}.", rule="tool_name", current=name, next_step=next_step)
 
 
 def confirm(*, by: Principal, name: str, workspace: Workspace, classification: Mapping[str, Any]) -> ToolVersion:
@@ -374,36 +381,6 @@ def validate_arguments(tool: Facts, arguments: Any) -> None:
             next_step="Correct what the faults name and propose the call again.",
             faults=[{"pointer": f.pointer, "expected": f.expected, "got": f.got} for f in found],
         )
-
-
-def load_directory(*, by: Principal, workspace: Workspace, kind: str, owners: Mapping[str, str]) -> int:
-    """Say which customer each object of a kind belongs to, as the system of record has it. Returns how many there are."""
-    with tenancy.within(by.organisation):
-        organisations.require(by, "tools_manage", workspace.id)
-        rows = [Owned(organisation_id=by.organisation, id=f"{kind}/{key}", kind=kind, owner=owner) for key, owner in owners.items()]
-        Owned.objects.bulk_create(
-            rows, batch_size=1000, update_conflicts=True, unique_fields=["organisation_id", "id"], update_fields=["kind", "owner"]
-        )
-        log.append("directory.loaded", by=by, workspace=workspace.id, detail={"kind": kind, "objects": len(rows)})
-    return len(rows)
-
-
-def owners(organisation: str, tool: Facts, arguments: Mapping[str, Any]) -> tuple[frozenset[str], bool]:
-    """(the customers that the objects named by these arguments belong to, whether some object is unknown to the directory)."""
-    named = {f"{kind}/{value}" for argument, kind in tool.subjects.items() for value in _each(arguments.get(argument))}
-    if not named:
-        return frozenset(), False
-    with connection.cursor() as cursor:
-        cursor.execute("select owned_by(%s, %s)", [organisation, sorted(named)])
-        raw = cursor.fetchone()[0]
-    found = json.loads(raw) if isinstance(raw, str) else raw
-    return frozenset(found["owners"]), found["known"] < len(named)
-
-
-def _each(value: Any) -> list[str]:
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return [str(value)]
-    return [str(item) for item in value if isinstance(item, str | int)] if isinstance(value, list) else []
 
 
 def schema(text: str) -> dict[str, Any]:

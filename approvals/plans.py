@@ -8,7 +8,7 @@ from typing import Any
 
 from agents import tools
 from approvals.diffs import arguments as argument_diff
-from approvals.diffs import fields, json_patch, sql
+from approvals.diffs import fields, hidden, json_patch, sql
 from approvals.models import Plan
 from audit import canonical, ids, redaction
 
@@ -71,7 +71,7 @@ def build(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target, te
         body=canonical.text(body),
         entity=target.entity,
         viewer=target.kind,
-        changes=canonical.text(redaction.redact(changed, fields=tool.redact)),
+        changes=canonical.text(hidden.changes(changed, tool.redact)),
         facts=canonical.text(redaction.redact(dict(target.facts), fields=tool.redact)),
         before_digest=target.digest,
     )

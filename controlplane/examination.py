@@ -6,7 +6,7 @@ What the database must decide atomically (stops again, caps, loops, money) is in
 from dataclasses import dataclass
 from typing import Any
 
-from agents import identity, policies, runs, stops, tools, vocabulary
+from agents import directory, identity, policies, runs, stops, tools, vocabulary
 from agents.organisations import NotFound, Principal
 from approvals import tiers
 from audit import canonical, outcomes, redaction, tenancy
@@ -130,7 +130,7 @@ def scopes(context: dict[str, Any], organisation: str, key: str) -> list[list[st
 
 def request_of(organisation: str, context: dict[str, Any], tool: tools.Facts, arguments: dict[str, Any]) -> vocabulary.Request:
     agent, capability = context["agent"], context["capability"] or {}
-    owners, unknown = tools.owners(organisation, tool, arguments)
+    owners, unknown = directory.owners(organisation, tool, arguments)
     return vocabulary.Request(
         agent=vocabulary.AgentFacts(
             slug=agent["slug"], category=agent["category"], stage=agent["stage"], workspace=agent["workspace"], owner=agent["owner"]

@@ -106,16 +106,13 @@ def open_run_of(principal: Principal) -> str:
     Starting over does not reset a cap of the agent, its workspace or its organisation.
     """
     with tenancy.within(principal.organisation):
-        run = (
-            Run.objects.filter(agent_id=principal.id, started_by=principal.id, is_hosted=False)
-            .exclude(state__in=Run.OVER)
-            .order_by("-started_at")
-            .first()
-        )
-        if run is not None:
-            return run.id
-        agent = Agent.objects.get(id=principal.id)
-        return runs.start(by=principal, agent=agent, caps=limits.caps(agent), reference=f"key {principal.key}").id
+        found = runs.open_of(principal.id)
+        if found is None:
+            agent = contracts.lock(principal.id)  # two first calls at once open one run
+            found = runs.open_of(principal.id) or runs.start(
+                by=principal, agent=agent, caps=limits.caps(agent), reference=f"key {principal.key}"
+            )
+        return found.id
 
 
 def advance(lease: outbox.Lease) -> None:

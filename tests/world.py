@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from agents import contracts, identity, organisations, policies, tools
+from agents import contracts, directory, identity, organisations, policies, tools
 from agents.models import Agent, Member, Run, Workspace
 from agents.organisations import Principal
 from approvals import requests
@@ -166,7 +166,7 @@ def make() -> World:
     )
     for name, classification in CLASSES.items():
         tools.confirm(by=olga, name=name, workspace=workspace, classification=classification)
-    tools.load_directory(by=olga, workspace=workspace, kind="account", owners={name: f"customer-{name}" for name in "abc"})
+    directory.load(by=olga, workspace=workspace, kind="account", owners={name: f"customer-{name}" for name in "abc"})
     agent = contracts.register(by=olga, workspace=workspace, slug="teller", name="Teller", owner=members["olga"], stage=Agent.Stage.GATED)
     world = World(organisation=organisation.id, workspace=workspace, other=other, bank=bank, agent=agent, people=people, members=members)
     policies.activate(by=olga, policy_set=policies.propose(by=people["sam"], workspace=workspace, text=POLICIES))

@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from agents import models, organisations, runs, tools
+from agents import directory, models, organisations, runs, tools
 from agents.organisations import Principal
 from audit import tenancy
 from controlplane.api import inputs, pages, parsing
@@ -122,4 +122,4 @@ def load(asked: Asked) -> dict[str, int]:
     given = asked.body
     with tenancy.within(asked.by.organisation):
         workspace = organisations.workspace_of(asked.by, given.get("workspace", ""))
-    return {"objects": tools.load_directory(by=asked.by, workspace=workspace, kind=given["kind"], owners=given["owners"])}
+    return {"objects": directory.load(by=asked.by, workspace=workspace, kind=given["kind"], owners=given["owners"])}

@@ -90,7 +90,7 @@ def _confirm(by: Principal, workspace: Workspace, found: interface.Discovered) -
 def learn(made: Scene, directory: dict[str, dict[str, str]]) -> None:
     """Whose invoice and whose ticket is which, as the systems of record have it."""
     for kind, owners in directory.items():
-        tools.load_directory(by=made.person("Ben"), workspace=made.workspace, kind=kind, owners=owners)
+        directory.load(by=made.person("Ben"), workspace=made.workspace, kind=kind, owners=owners)
 
 
 def _hire(made: Scene, post: crew.Post) -> None:
