@@ -1,5 +1,6 @@
 """Tenancy: Organisation > Workspace, the people in them and their roles: sets of object permissions that django-guardian evaluates."""
 
+import functools
 from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
@@ -185,6 +186,17 @@ def workspace_of(by: Principal, slug: str = "") -> Workspace:
 def workspaces() -> QuerySet[Workspace]:
     """The organisation's workspaces by slug. Call inside `tenancy.within`."""
     return Workspace.objects.order_by("slug")
+
+
+@functools.lru_cache(maxsize=4096)
+def address(organisation: str, workspace: str) -> str:
+    """Where the pages of a workspace are, `/shop/desk`. Slugs never change, so it is kept."""
+    with tenancy.within(organisation, read_only=True):
+        slugs = (
+            Organisation.objects.values_list("slug", flat=True).get(),
+            Workspace.objects.values_list("slug", flat=True).get(id=workspace),
+        )
+    return f"/{slugs[0]}/{slugs[1]}"
 
 
 def where(principal: Principal, permission: str) -> list[Workspace]:

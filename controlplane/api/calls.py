@@ -34,7 +34,7 @@ def propose(by: Principal, request: hop.Request) -> hop.Answer:
     key = idempotency_key(request.headers.get("idempotency-key"))
     given = _proposed(parsing.of_bytes(request.body, request.headers.get("content-type", "")))
     run = _run_of(by, given.get("run", ""))
-    return _answer(gate.admit(examination.Proposal(principal=by, run=run, name=given["tool"], arguments=given["arguments"], key=key)))
+    return _answer(by, gate.admit(examination.Proposal(principal=by, run=run, name=given["tool"], arguments=given["arguments"], key=key)))
 
 
 @errors.guarded
@@ -122,27 +122,29 @@ def _standing(by: Principal, identifier: str) -> dict[str, Any]:
     with tenancy.within(by.organisation, read_only=True):
         call = runs.get_call(identifier, by=by)
         admission = gate.standing(by.organisation, call.id)
-    told = {**errors.facts(admission.refusal), **_told(admission)} if admission.refusal else _told(admission)
-    if by.kind != "agent" and call.result:
+        pages = organisations.address(by.organisation, call.run.workspace_id)
+    told = {**errors.facts(admission.refusal), **_told(admission, pages)} if admission.refusal else _told(admission, pages)
+    if by.kind != "agent" and "result" in told:
         told["result"] = run_doors.kept(call.result)
     return {**told, "tool": call.name, "run": call.run_id, "number": call.number, "tier": call.tier, "fingerprint": call.fingerprint}
 
 
-def _answer(admission: gate.Admission) -> hop.Answer:
+def _answer(by: Principal, admission: gate.Admission) -> hop.Answer:
     headers = {"Idempotent-Replayed": "true"} if admission.is_replay else {}
     if admission.refusal and admission.status not in UNDECIDED and admission.result is None:
         return errors.answer({**admission.refusal, "call": admission.call, "outcome": admission.status}, headers=headers)
-    told = {**errors.facts(admission.refusal), **_told(admission)} if admission.refusal else _told(admission)
+    pages = organisations.address(by.organisation, by.workspace)
+    told = {**errors.facts(admission.refusal), **_told(admission, pages)} if admission.refusal else _told(admission, pages)
     return _ok(told, status=202 if admission.status in UNDECIDED else 200, headers=headers)
 
 
-def _told(admission: gate.Admission) -> dict[str, Any]:
+def _told(admission: gate.Admission, pages: str) -> dict[str, Any]:
     told: dict[str, Any] = {"call": admission.call, "status": admission.status}
     if admission.result is not None:
         told["result"] = admission.result
     if admission.approval:
         told |= {"approval": admission.approval, "plan": admission.plan, "expires_at": admission.expires_at}
-        told["url"] = f"{settings.PUBLIC_URL}/approvals/{admission.approval}"
+        told["url"] = f"{settings.PUBLIC_URL}{pages}/approvals/{admission.approval}"
     if admission.status in UNDECIDED:
         told |= {"poll_after_ms": POLL_AFTER_MS, "wait": f"{settings.PUBLIC_URL}{PREFIX}{admission.call}?wait=25"}
     return told

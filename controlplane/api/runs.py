@@ -49,7 +49,8 @@ class StartedRun(serializers.Serializer[runner.Started]):
     url = serializers.SerializerMethodField()
 
     def get_url(self, started: runner.Started) -> str:
-        return f"{settings.PUBLIC_URL}/runs/{started.run.id}"
+        run = started.run
+        return f"{settings.PUBLIC_URL}{organisations.address(run.organisation_id, run.workspace_id)}/runs/{run.id}"
 
 
 class RunFilter(pages.InWorkspace):

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from agents import identity, runs, stops, tools
-from agents.models import Agent, Call, Capability, Key
+from agents.models import Agent, Call, Capability, Key, Organisation
 from audit import tenancy
 from budgets import limits, reservations
 from controlplane import hop, recovery
@@ -57,7 +57,10 @@ def test_a_held_call_says_where_it_waits_and_is_sent_once_people_agreed(world: W
     assert held.status == 202
     assert held.body["status"] == "pending_approval"
     assert held.body.keys() >= {"call", "approval", "plan", "expires_at", "poll_after_ms", "url", "wait"}
-    assert held.body["url"].endswith(f"/approvals/{held.body['approval']}")
+    with tenancy.within(world.organisation):
+        organisation = Organisation.objects.get()
+    assert held.body["url"].endswith(f"/{organisation.slug}/desk/approvals/{held.body['approval']}")
+    assert show(run.token, held.body["call"]).body["url"] == held.body["url"]
     vote = {"verdict": "approve", "plan": held.body["plan"], "reason": ""}
     voted = ask("POST", f"{API}/approvals/{held.body['approval']}/votes", knocking.tokens(world)["ann"], vote)
     assert (voted.status, voted.body["state"]) == (200, "APPROVED")
