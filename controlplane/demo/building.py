@@ -87,9 +87,9 @@ def _confirm(by: Principal, workspace: Workspace, found: interface.Discovered) -
     tools.confirm(by=by, name=found.name, workspace=workspace, classification=classification)
 
 
-def learn(made: Scene, directory: dict[str, dict[str, str]]) -> None:
+def learn(made: Scene, known: dict[str, dict[str, str]]) -> None:
     """Whose invoice and whose ticket is which, as the systems of record have it."""
-    for kind, owners in directory.items():
+    for kind, owners in known.items():
         directory.load(by=made.person("Ben"), workspace=made.workspace, kind=kind, owners=owners)
 
 
