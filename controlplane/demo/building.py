@@ -4,7 +4,7 @@ import importlib.resources
 
 from django.contrib.auth.models import User
 
-from agents import contracts, organisations, policies, tools
+from agents import contracts, directory, organisations, policies, tools
 from agents.models import Agent, Workspace
 from agents.organisations import Principal
 from audit import tenancy
