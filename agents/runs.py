@@ -1,5 +1,6 @@
 """Runs and calls as they are kept: starting, finding, finishing, and the steps of hosted runs. What a call may do is the gate's matter."""
 
+import datetime
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 import orjson
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
 from agents import organisations, tools
 from agents.models import Agent, Call, Capability, Effect, Run, Step
@@ -172,6 +173,56 @@ def add_step(*, run: Run, kind: str, content: Mapping[str, Any], call: str = "",
         input_tokens=usage[0],
         output_tokens=usage[1],
     )
+
+
+MOST_COUNTED = 1000  # facets and totals are counted over this many of the newest rows, so that a page costs the same at any size
+
+
+def narrowed(
+    found: QuerySet[Run], *, text: str = "", since: datetime.datetime | None = None, over_since: datetime.datetime | None = None, refused: bool = False
+) -> QuerySet[Run]:
+    """Only the runs whose id begins with the text, or whose reference or title holds it; that started (or ended) since; that met a refusal."""
+    if text:
+        found = found.filter(Q(id__startswith=text.upper()) | Q(reference__icontains=text) | Q(title__icontains=text))
+    if since is not None:
+        found = found.filter(started_at__gte=since)
+    if over_since is not None:
+        found = found.filter(finished_at__gte=over_since)
+    return found.filter(Exists(Call.objects.filter(run_id=OuterRef("id"), state=Call.State.REFUSED))) if refused else found
+
+
+def beyond(found: QuerySet[Run], last: str) -> QuerySet[Run]:
+    """What comes after the run `last` in a list that is newest first; nothing when there is no such run."""
+    at = Run.objects.filter(id=last).values_list("started_at", flat=True).first()
+    if at is None:
+        return found.none()
+    return found.filter(Q(started_at__lt=at) | Q(started_at=at, id__lt=last))
+
+
+def counted(found: QuerySet[Run]) -> dict[str, int]:
+    """How many of the newest of these runs are in each state."""
+    newest = found.order_by("-started_at", "-id").values("id")[:MOST_COUNTED]
+    rows = Run.objects.filter(id__in=newest).values("state").annotate(runs=Count("id")).order_by()
+    return {row["state"]: row["runs"] for row in rows}
+
+
+def tally(workspace: str, *, since: datetime.datetime, by: str = "state") -> dict[str, dict[str, int]]:
+    """The runs that a workspace started since then, in numbers by state or by agent. Call inside `tenancy.within`."""
+    numbers = {
+        "runs": Count("id"),
+        "calls": Sum("tool_calls"),
+        "writes": Sum("writes"),
+        "succeeded": Count("id", filter=Q(state=Run.State.SUCCEEDED)),
+        "handed_off": Count("id", filter=Q(state=Run.State.HANDED_OFF)),
+    }
+    rows = Run.objects.filter(workspace_id=workspace, started_at__gte=since).values(by).annotate(**numbers).order_by()
+    return {str(row.pop(by)): row for row in rows}
+
+
+def in_doubt(workspace: str) -> QuerySet[Effect]:
+    """Effects of which nobody knows whether they took place, oldest first. Call inside `tenancy.within`."""
+    found = Effect.objects.filter(state=Effect.State.IN_DOUBT, call__run__workspace_id=workspace)
+    return found.select_related("call__run__agent").order_by("intended_at", "id")
 
 
 def fingerprint(name: str, arguments: Any) -> str:

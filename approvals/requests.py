@@ -318,3 +318,8 @@ def eligible(request: Request) -> list[str]:
     """The names of the people who may decide this request. Call inside `tenancy.within`."""
     found = organisations.holding(tiers.PERMISSION[request.required], request.workspace_id)
     return [member.name for member in found if member.person not in request.requesters]
+
+
+def of_run(run: str) -> QuerySet[Request]:
+    """Every request of a run in order. Call inside `tenancy.within`."""
+    return Request.objects.filter(run_id=run).select_related("plan").order_by("opened_at", "id")

@@ -1,5 +1,6 @@
 """Caps, and what was spent and is held against them. Money moves only in the database's own functions (`sql/ledger.sql`)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import connection
@@ -123,3 +124,22 @@ def of_call(call: str) -> Reservation | None:
 def ledger(target: str) -> QuerySet[LedgerEntry]:
     """The movements of one level, newest first. Call inside `tenancy.within`."""
     return LedgerEntry.objects.filter(window__target=target).select_related("window").order_by("-at", "-id")
+
+
+def of_runs(runs: Collection[str]) -> dict[str, money.Micros]:
+    """What each of these runs spent. Call inside `tenancy.within`."""
+    return dict(Window.objects.filter(level="run", target__in=runs).values_list("target", "spent"))
+
+
+def nearly_spent(targets: Collection[str], *, percent: int = 80) -> list[Balance]:
+    """Of these levels, those that have used up most of their cap, the fullest first, in two statements. Call inside `tenancy.within`."""
+    caps = {(cap.level, cap.target): cap for cap in Cap.objects.filter(target__in=targets).exclude(level="run")}
+    with connection.cursor() as cursor:
+        cursor.execute("select p, budget_window_start(p) from unnest(%s::text[]) p", [sorted({str(cap.period) for cap in caps.values()})])
+        starts = dict(cursor.fetchall())
+    found = []
+    for row in Window.objects.filter(target__in=targets, starts_at__in=starts.values()):
+        cap = caps.get((row.level, row.target))
+        if cap is not None and row.starts_at == starts[cap.period] and (row.spent + row.reserved) * 100 >= cap.cap_micros * percent:
+            found.append(Balance(row.level, row.target, str(cap.period), cap.cap_micros, row.spent, row.reserved, row.overrun))
+    return sorted(found, key=lambda each: ((each.cap or 0) - each.spent - each.reserved, each.target))

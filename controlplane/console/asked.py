@@ -1,0 +1,38 @@
+"""What a page was asked for: its query as clean text, and the address that asks for something else. The address is the page's state."""
+
+import datetime
+from typing import Any
+
+from django.http import Http404, HttpRequest
+from django.utils import dateparse
+
+
+def text(request: HttpRequest, name: str, *, longest: int = 200) -> str:
+    """A parameter without its outer spaces; what PostgreSQL cannot hold is left out."""
+    return request.GET.get(name, "").replace("\0", "").strip()[:longest]
+
+
+def day(request: HttpRequest, name: str) -> datetime.datetime | None:
+    """A date such as 2026-11-21 as the moment it began (UTC); None when there is none, or it is no date."""
+    try:
+        found = dateparse.parse_date(request.GET.get(name, ""))
+    except ValueError:
+        return None
+    return datetime.datetime.combine(found, datetime.time(), datetime.UTC) if found else None
+
+
+def identifier(given: str) -> str:
+    """An id out of an address. Raises Http404 for what no id can be."""
+    if "\0" in given or len(given) > 200:
+        raise Http404
+    return given
+
+
+def address(request: HttpRequest, **changes: Any) -> str:
+    """This page with some parameters changed; an empty one is left out."""
+    query = request.GET.copy()
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value:
+            query[name] = str(value)
+    return f"?{query.urlencode()}"

@@ -1,0 +1,51 @@
+"""A run in one sentence, made of what the record holds and of nothing that an agent said about itself."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from agents.models import Call
+
+HUMANS = {"ONE": "one human", "TWO": "two humans"}
+# state of a call -> what is said of it
+_SAID = {
+    Call.State.REFUSED: "was refused {}",
+    Call.State.DENIED: "was denied {} by a person",
+    Call.State.EXPIRED: "asked for {}, but nobody decided in time",
+    Call.State.VOID: "withdrew {}",
+    Call.State.FAILED: "failed at {}",
+    Call.State.DRAFTED: "left a proposal for {}",
+    Call.State.IN_DOUBT: "may or may not have done {}",
+}
+
+
+def sentence(calls: Sequence[Call]) -> str:
+    """What the run did, in order of kind: asked, read, changed, was stopped at, waits for."""
+    if not calls:
+        return "No call yet."
+    done = [call for call in calls if call.state == Call.State.APPLIED]
+    asked = sum(call.kind == Call.Kind.MODEL for call in done)
+    read = [call.name for call in done if call.kind == Call.Kind.TOOL and not call.is_write]
+    changed = [call.name for call in done if call.is_write]
+    parts = [f"asked the model {_times(asked)}"] if asked else []
+    parts += [f"read with {_listed(read)}"] if read else []
+    parts += [f"changed something with {_listed(changed)}"] if changed else []
+    for state, said in _SAID.items():
+        names = [_short(call) for call in calls if call.state == state]
+        parts += [said.format(_listed(names))] if names else []
+    parts += [f"waits for {HUMANS.get(call.tier, 'people')} on {call.name}" for call in calls if call.state == Call.State.HELD]
+    if not parts:
+        return "Its calls are under way."
+    text = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+    return text[0].upper() + text[1:] + "."
+
+
+def _short(call: Call) -> str:
+    return "the model" if call.kind == Call.Kind.MODEL else call.name
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} ({_times(times)})" if times > 1 else name for name, times in Counter(names).items())
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
