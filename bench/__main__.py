@@ -86,14 +86,16 @@ def measure(arguments: argparse.Namespace, logs: Path) -> report.Taken:
             targets += others(stack, logs, arguments.seconds)
         except LookupError as error:
             taken.notes.append(str(error))
+        disturbed = 0
         for number in range(arguments.rounds):
             for target in targets:
                 busy = machine.wait_until_quiet()
+                disturbed += busy >= machine.QUIET
                 for name, value in target().items():
                     taken.add(name, value)
                     say(
                         f"round {number + 1}  {name}  {report.number(value)}"
-                        + (f"  (somebody else used {busy:.0%})" if busy >= 0.12 else "")
+                        + (f"  (somebody else used {busy:.0%})" if busy >= machine.QUIET else "")
                     )
         on.vote_to_applied_ms()
         for _ in range(VOTES):
@@ -101,6 +103,9 @@ def measure(arguments: argparse.Namespace, logs: Path) -> report.Taken:
             taken.votes_ms.append(on.vote_to_applied_ms())
         after = weigh(on)
         taken.weights = [(name, before[name], after.get(name, 0.0)) for name in before]
+    if disturbed:
+        shown = f"{disturbed} of {arguments.rounds * len(targets)} measurements began while other programs kept the machine busy"
+        taken.notes.append(f"{shown}: take these figures for a lower bound, and repeat them on a quiet machine")
     taken.notes.append("load by wrk" if load.WRK else "load by our own asyncio client: it shares the processors with what it measures")
     return taken
 

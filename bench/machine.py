@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+QUIET = 0.12  # the share of the processors that may be busy with something else
 
 
 def facts() -> dict[str, str]:
@@ -53,7 +54,7 @@ def _busy(seconds: float = 0.25) -> float:
     return (after[0] - before[0]) / max(1, after[1] - before[1])
 
 
-def wait_until_quiet(*, below: float = 0.12, at_most_s: float = 15.0) -> float:
+def wait_until_quiet(*, below: float = QUIET, at_most_s: float = 15.0) -> float:
     """Between two samples our own servers idle, so what is busy is somebody else. The share that was still busy at the end."""
     until = time.monotonic() + at_most_s
     while (share := _busy()) >= below and time.monotonic() < until:
