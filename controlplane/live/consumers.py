@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -122,13 +123,19 @@ def groups(scope: Mapping[str, Any]) -> frozenset[str]:
     """What this socket may hear: the topics of one workspace that its person may see. Raises a Refused otherwise."""
     principal = _principal(headers_of(scope))
     slug = dict(urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"))).get("workspace", "")
+    if not re.fullmatch(r"[-\w]{0,63}", slug, re.ASCII):
+        raise _nowhere()
     with tenancy.within(principal.organisation, read_only=True):
         workspace = organisations.workspace_of(principal, slug)
         topics = [topic for topic, permission in PERMISSION.items() if organisations.may(principal, permission, workspace.id)]
     if not topics:
-        raise organisations.NotFound("There is no such workspace.", rule="workspace", current=slug[:40], next_step="Ask for a role in it.")
+        raise _nowhere()
     here = {publish.group(principal.organisation, place, topic) for topic in topics for place in (workspace.id, "")}
     return frozenset(here | {publish.EVERYONE})
+
+
+def _nowhere() -> organisations.NotFound:
+    return organisations.NotFound("There is no such workspace.", rule="workspace", next_step="Ask for a role in it.")
 
 
 def _principal(headers: Mapping[str, str]) -> Principal:
@@ -142,8 +149,11 @@ def _principal(headers: Mapping[str, str]) -> Principal:
 
 
 def _by_session(cookie: str) -> Principal | None:
+    key = parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME, "")
+    if not key.isalnum():
+        return None
     request = HttpRequest()
-    request.session = importlib.import_module(settings.SESSION_ENGINE).SessionStore(parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME))
+    request.session = importlib.import_module(settings.SESSION_ENGINE).SessionStore(key)
     request.user = auth.get_user(request)
     return guard.person(request)
 
