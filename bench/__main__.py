@@ -5,6 +5,7 @@ python -m controlplane.services exec --fresh .data/bench -- python -m bench [--r
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -117,6 +118,7 @@ def main() -> int:
     parser.add_argument("--date", default=time.strftime("%Y-%m-%d"))
     parser.add_argument("--out", type=Path, default=Path("BENCHMARKS.md"))
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes we started end with us
     logs = Path(os.environ.get("REMIT_DATA_DIR", ".data/bench")) / "harness"
     text = report.markdown(measure(arguments, logs))
     arguments.out.write_text(text, encoding="utf-8")

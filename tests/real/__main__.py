@@ -6,6 +6,7 @@ python -m controlplane.services exec --fresh .data/real -- python -m tests.real 
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -134,6 +135,7 @@ def main() -> int:
     if not recordings.INPUTS.is_dir():
         say(f"skipped: the recorded runs are not at {recordings.INPUTS}")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes we started end with us
     shutil.rmtree(LOGS, ignore_errors=True)
     good = True
     with ExitStack() as stack:
