@@ -187,3 +187,8 @@ def in_workspace(workspace: str) -> QuerySet[Agent]:
 def lock(identifier: str) -> Agent:
     """The agent's row, held until the end of the transaction. Call inside `tenancy.within`."""
     return Agent.objects.select_for_update().get(id=identifier)
+
+
+def versions(agent: Agent) -> QuerySet[AgentVersion]:
+    """The agent's versions, newest first. Call inside `tenancy.within`."""
+    return AgentVersion.objects.filter(agent=agent).select_related("policy_set").order_by("-number")

@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from django.db.models import F, QuerySet
 
 from agents import organisations, schemas, vocabulary
-from agents.models import Connector, Tool, ToolVersion, Workspace
+from agents.models import Agent, Connector, Pin, Tool, ToolVersion, Workspace
 from agents.organisations import Principal
 from audit import canonical, ids, log, outcomes, tenancy, vault
 
@@ -353,6 +353,23 @@ def usable(agent_version: str, capability: Mapping[str, Any] | None) -> list[Fac
     """The tools this caller may use: pinned, active, and in its capability. Call inside `tenancy.within`."""
     allowed = capability["tools"] if capability else None
     return [tool for tool in pinned(agent_version) if allowed is None or tool.name in allowed]
+
+
+def pins(agent_version: str) -> QuerySet[Pin]:
+    """The pins of an agent version by name, whether or not what they point at is active. Call inside `tenancy.within`."""
+    return Pin.objects.filter(agent_version_id=agent_version).select_related("tool_version__tool__connector").order_by("name")
+
+
+def pinning(workspace: str, tool: str = "") -> QuerySet[Pin]:
+    """The pins of the agents' current versions, of one tool or of all. Call inside `tenancy.within`."""
+    current = Agent.objects.filter(workspace_id=workspace, version__isnull=False).exclude(state=Agent.State.RETIRED).values("version_id")
+    found = Pin.objects.filter(agent_version_id__in=current, **({"tool_version__tool_id": tool} if tool else {}))
+    return found.select_related("tool_version", "agent_version__agent").order_by("agent_version__agent__slug")
+
+
+def versions(tool: Tool) -> QuerySet[ToolVersion]:
+    """Every version of a tool, newest first. Call inside `tenancy.within`."""
+    return ToolVersion.objects.filter(tool=tool).select_related("tool__connector").order_by("-number")
 
 
 def unknown(name: str, *, listed: Sequence[Facts]) -> UnknownTool:
