@@ -8,6 +8,7 @@ from controlplane import health
 from controlplane.api import agents, approvals, audit, budgets, connectors, errors, keys, members, policies, runs, stops, tools
 from controlplane.api.routing import at
 from controlplane.console import approvals as pages_approvals
+from controlplane.console import budgets as pages_budgets
 from controlplane.console import signin
 
 # The viewer's own styles and pictures; it is the only page that needs either.
@@ -59,6 +60,10 @@ console: list[URLPattern | URLResolver] = [
     path("approvals", pages_approvals.inbox),
     path("approvals/<str:identifier>", pages_approvals.detail),
     path("approvals/<str:identifier>/vote", pages_approvals.vote),
+    path("budgets", pages_budgets.listed),
+    path("budgets/cap", pages_budgets.cap),
+    path("budgets/prices", pages_budgets.price),
+    path("budgets/<str:level>/<str:target>", pages_budgets.level),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),

@@ -56,6 +56,8 @@ STATES = {
     # agents, tools, policies
     "ACTIVE": ("Active", "ok", "check"), "DRAFT": ("Draft", "neut", "policy"), "RETIRED": ("Retired", "neut", "cross"), "PAUSED": ("Paused", "warn", "stop"),
     "READ_ONLY": ("Read-only", "info", "check"), "NARROW": ("Narrow writes", "warn", "person"), "GATED": ("Gated", "ok", "shield"),
+    # caps
+    "NO_CAP": ("No cap", "neut", "money"), "ON_TRACK": ("On track", "ok", "check"), "WATCH": ("Watch: forecast over", "warn", "clock"), "REACHED": ("Reached", "bad", "stop"),
 }  # fmt: skip
 # Invisible and direction-changing characters are shown as what they are, so that text cannot hide from a reader.
 _HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]")
@@ -102,7 +104,7 @@ def dollars(micros: int | None) -> str:
 def when(moment: datetime.datetime | None) -> SafeString:
     """A time in UTC with its zone; the browser may say it in the reader's own."""
     if moment is None:
-        return mark_safe('<span class="muted">never</span>')  # noqa: S308 - our own constant
+        return mark_safe('<span class="muted">never</span>')
     utc = moment.astimezone(datetime.UTC)
     return format_html(
         '<time datetime="{}" title="{} UTC">{}</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), utc.strftime("%d %b %H:%M UTC")
