@@ -8,8 +8,11 @@ from controlplane import health
 from controlplane.api import agents, approvals, audit, budgets, connectors, errors, keys, members, policies, runs, stops, tools
 from controlplane.api.routing import at
 from controlplane.console import approvals as pages_approvals
+from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
+from controlplane.console import runs as pages_runs
 from controlplane.console import signin
+from controlplane.console import stops as pages_stops
 
 # The viewer's own styles and pictures; it is the only page that needs either.
 _docs = csp_update({"style-src": ["'unsafe-inline'"], "img-src": ["data:"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
@@ -60,10 +63,19 @@ console: list[URLPattern | URLResolver] = [
     path("approvals", pages_approvals.inbox),
     path("approvals/<str:identifier>", pages_approvals.detail),
     path("approvals/<str:identifier>/vote", pages_approvals.vote),
+    path("runs", pages_runs.listed),
+    path("runs/<str:identifier>", pages_runs.detail),
+    path("runs/<str:identifier>/stop", pages_runs.stop),
     path("budgets", pages_budgets.listed),
     path("budgets/cap", pages_budgets.cap),
     path("budgets/prices", pages_budgets.price),
     path("budgets/<str:level>/<str:target>", pages_budgets.level),
+    path("audit", pages_audit.listed),
+    path("audit/export", pages_audit.export),
+    path("audit/<str:identifier>", pages_audit.entry),
+    path("stops", pages_stops.listed),
+    path("stops/engage", pages_stops.engage),
+    path("stops/<str:identifier>/release", pages_stops.release),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),

@@ -29,10 +29,11 @@ def identifier(given: str) -> str:
 
 
 def address(request: HttpRequest, **changes: Any) -> str:
-    """This page with some parameters changed; an empty one is left out."""
+    """This page with some parameters changed; an empty one is left out. A POST's page is that of the noun it was sent about."""
+    path = request.path if request.method in {"GET", "HEAD"} else request.path.rpartition("/")[0]
     query = request.GET.copy()
     for name, value in changes.items():
         query.pop(name, None)
         if value:
             query[name] = str(value)
-    return f"?{query.urlencode()}"
+    return f"{path}?{query.urlencode()}" if query else path

@@ -132,6 +132,24 @@ def span(seconds: float | None) -> str:
 
 
 @register.filter
+def exact(seconds: float) -> str:
+    """A short duration to the hundredth, as rows of a waterfall need it."""
+    return f"{seconds:.2f} s" if seconds < 60 else span(seconds)
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """18,000"""
+    return f"{number:,}"
+
+
+@register.simple_tag
+def tier_word(name: str) -> str:
+    """How many humans, as a word."""
+    return TIERS.get(str(name), (str(name),))[0]
+
+
+@register.filter
 def ago(moment: datetime.datetime | None) -> str:
     """How long ago, roughly."""
     if moment is None:

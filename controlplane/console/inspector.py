@@ -1,0 +1,99 @@
+"""One call of a run from every side, and the words of a hosted run: plain values for the page, cut to what a page should carry."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.http import HttpRequest
+
+from agents import runs
+from agents.models import Call, Run, Step
+from approvals.models import Request
+from audit import log
+from controlplane.console import asked
+from controlplane.console.frame import Place
+
+TABS = {"policy": "Policy", "input": "Input", "output": "Output", "refusal": "Refusal", "effect": "Effect", "links": "Links"}
+FIRST = 4096  # characters of a payload that are in the page unless more is asked for
+MOST = 512 * 1024
+ENTRIES = 50
+
+
+def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequence[Request]) -> dict[str, Any]:
+    """What the chosen tab shows."""
+    effect = runs.effects(run).filter(call=call).first()
+    tabs = {name: word for name, word in TABS.items() if (name != "refusal" or call.refusal) and (name != "effect" or effect or call.is_write)}
+    tab = asked.text(request, "tab")
+    tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"
+    full = asked.text(request, "full") == "1"
+    decided = value(call.decision) or {}
+    entries = log.entries(run=run.id, subject=call.id).order_by("at", "id")[:ENTRIES] if tab == "links" and place.may("audit_view") else []
+    return {
+        "tabs": [(name, word, asked.address(request, call=call.id, tab=name, full="")) for name, word in tabs.items()],
+        "tab": tab, "decision": decided.get("decision"), "judged": _judged(decided.get("request") or {}),
+        "payload": cut(call.arguments if tab == "input" else call.result, full=full) if tab in {"input", "output"} else None,
+        "more": asked.address(request, call=call.id, tab=tab, full="1"), "refusal": value(call.refusal) if call.refusal else None,
+        "effect": effect, "asked_people": next((each for each in reversed(waits) if each.call_id == call.id), None), "entries": entries,
+    }  # fmt: skip
+
+
+def value(text: str) -> Any:
+    """Stored canonical JSON as a value; as text where only its beginning was kept."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
+
+
+def cut(text: str, *, full: bool) -> dict[str, Any]:
+    """A payload for a <pre>: its beginning, or all of it that is kept, and how much there is."""
+    found = value(text)
+    pretty = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, indent=2) if text else ""
+    most = MOST if full else FIRST
+    return {"text": pretty[:most], "rest": max(len(pretty) - most, 0), "is_empty": not text}
+
+
+def _judged(request: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The context that the rules were asked with, in words."""
+    agent = request.get("agent") or {}
+    rows = [
+        ("Agent", agent.get("slug")), ("Stage", agent.get("stage")), ("Category", agent.get("category")), ("Action", request.get("action")), ("Model", request.get("model")),
+        ("Run is about", request.get("subject")), ("Objects belong to", request.get("owners")), ("Unknown objects", request.get("unknown_objects")),
+        ("Calls before", request.get("calls")), ("Writes before", request.get("writes")), ("Hour (UTC)", request.get("hour")), ("Weekday", request.get("weekday")),
+    ]  # fmt: skip
+    return [(word, found) for word, found in rows if found not in (None, "", [])]
+
+
+def conversation(steps: Iterable[Step], *, full: str = "") -> list[dict[str, Any]]:
+    """The record of a hosted run, each part labelled by who wrote it. `full` is the id of the one step that is shown whole."""
+    said = []
+    for step in steps:
+        found = value(step.content)
+        parts = _parts(step.kind, found if isinstance(found, dict) else {"text": str(found)})
+        most = MOST if full == step.id else FIRST
+        said.append(
+            {"step": step, "parts": [(source, text[:most]) for source, text in parts if text], "rest": sum(max(len(text) - most, 0) for _, text in parts)}
+        )
+    return said
+
+
+def _parts(kind: str, content: dict[str, Any]) -> list[tuple[str, str]]:
+    if kind == Step.Kind.PROMPT:
+        offered = ", ".join(str(tool.get("name")) for tool in content.get("tools", []))
+        return [
+            ("Written by whoever published this version", str(content.get("system", ""))),
+            ("Written by whoever started the run", str(content.get("input", ""))),
+            ("Tools offered to the model", offered),
+        ]
+    if kind == Step.Kind.MODEL:
+        calls = [f"{call.get('tool')} {json.dumps(call.get('arguments'), ensure_ascii=False)}" for call in content.get("calls", [])]
+        return [
+            ("Written by the model: reasoning", str(content.get("reasoning", ""))),
+            ("Written by the model", str(content.get("text", ""))),
+            ("Calls the model proposed", "\n".join(calls)),
+        ]
+    if kind == Step.Kind.TOOL:
+        blocks = (content.get("result") or {}).get("content", [])
+        source = f"From the tool {content.get('tool')}" if content.get("status") == "applied" else f"From the gate, about {content.get('tool')}"
+        return [(source, "\n".join(str(block.get("text", block)) for block in blocks))]
+    return [("Written by the agent or the gate at the end", str(content.get("summary", content.get("text", ""))))]

@@ -1,0 +1,157 @@
+"""Runs: the list, and one run with everything it did, what was decided about each call and why. People may stop it here."""
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from agents import contracts, organisations, runs
+from agents.models import Call, Run
+from approvals import requests
+from audit import outcomes, tenancy
+from budgets import reservations
+from controlplane.console import asked, frame, inspector, render, telling, waterfall
+from controlplane.console.frame import Place
+
+SHOWN = 50
+STATES = dict(Run.State.choices)
+MOST_CALLS = 200
+
+
+class ReasonNeeded(outcomes.Refused):
+    code = "reason_needed"
+
+
+class OverAlready(outcomes.Refused):
+    code = "already_decided"
+
+
+@require_GET
+@frame.page("runs_view", at="runs")
+def listed(request: HttpRequest, place: Place) -> HttpResponse:
+    """Runs, newest first. Every filter is in the address."""
+    state, agent, text = (asked.text(request, name) for name in ("state", "agent", "q"))
+    since, over, refused = asked.day(request, "since"), asked.day(request, "over"), asked.text(request, "with") == "refused"
+    whole = runs.visible(by=place.principal, workspace=place.workspace.id)
+    narrow = runs.narrowed(
+        runs.visible(by=place.principal, workspace=place.workspace.id, agent=agent), text=text, since=since, over_since=over, refused=refused
+    )
+    counts = runs.counted(narrow)
+    found = narrow.filter(state=state) if state else narrow
+    last = asked.text(request, "after")
+    rows = list((runs.beyond(found, last) if last else found)[: SHOWN + 1])
+    more, rows = len(rows) > SHOWN, rows[:SHOWN]
+    names = {"state": STATES.get(state, state), "agent": agent, "q": text, "since": request.GET.get("since", "") if since else "",
+             "over": request.GET.get("over", "") if over else "", "with": "a refusal" if refused else ""}  # fmt: skip
+    spent = reservations.of_runs([row.id for row in rows])
+    total = sum(counts.values())
+    context = {
+        "rows": [(row, spent.get(row.id, 0), waterfall.lasted(row, timezone.now())) for row in rows], "state": state, "agent": agent, "q": text,
+        "agents": contracts.in_workspace(place.workspace.id), "states": STATES, "with": "refused" if refused else "",
+        "facets": [(name, word, counts.get(name, 0), asked.address(request, state="" if name == state else name, after="")) for name, word in STATES.items()
+                   if counts.get(name) or name == state],
+        "all": asked.address(request, state="", after=""), "total": total, "capped": total == runs.MOST_COUNTED,
+        "chips": [(name, value, asked.address(request, **{name: "", "after": ""})) for name, value in names.items() if value],
+        "without": _most(runs.counted(whole)) if not rows and not last and any(names.values()) else "",
+        "next": asked.address(request, after=rows[-1].id) if more else "", "first": asked.address(request, after="") if last else "",
+        "here": asked.address(request), "since": names["since"], "over": names["over"],
+    }  # fmt: skip
+    return render.page(request, "runs/list.html", context, fragment="rows" if request.headers.get("HX-Target") == "rows" else "")
+
+
+def _most(counts: dict[str, int]) -> str:
+    total = sum(counts.values())
+    return f"{total:,}{'+' if total == runs.MOST_COUNTED else ''}"
+
+
+@require_GET
+@frame.page("runs_view", at="runs")
+def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """One run."""
+    return _show(request, place, _get(place, identifier))
+
+
+@require_POST
+@frame.page("runs_stop", at="runs")
+def stop(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """End the run. What it had waiting is withdrawn, and the agent is told that a person stopped it."""
+    reason = request.POST.get("reason", "").replace("\0", "").strip()[:500]
+    try:
+        _stop(place, identifier, reason)
+    except outcomes.Refused as refused:
+        with tenancy.within(place.organisation.id):
+            return _show(request, place, _get(place, identifier), refused=refused, reason=reason)
+    return redirect(f"{place.root}/runs/{identifier}")
+
+
+def _stop(place: Place, identifier: str, reason: str) -> None:
+    """Raises ReasonNeeded, or OverAlready when somebody or something ended it before."""
+    with tenancy.within(place.organisation.id):
+        run = _get(place, identifier)
+        organisations.require(place.principal, "runs_stop", run.workspace_id)
+        if not reason:
+            raise ReasonNeeded("Stopping a run needs a reason: it is kept with the run.", rule="reason", next_step="Say why in a sentence.")
+        if not runs.end(by=place.principal, run=run, state=Run.State.STOPPED, summary=reason, event="run.stopped"):
+            raise OverAlready("This run was over already.", rule="run state", current=run.state, next_step="Nothing was changed.")
+
+
+def _get(place: Place, identifier: str) -> Run:
+    try:
+        run = runs.get(asked.identifier(identifier), by=place.principal)
+    except outcomes.Refused as refused:
+        raise Http404 from refused
+    if run.workspace_id != place.workspace.id:
+        raise Http404
+    return run
+
+
+def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Refused | None = None, reason: str = "") -> HttpResponse:
+    calls = list(runs.calls(run).order_by("created_at", "id")[: MOST_CALLS + 1])
+    cut, calls = len(calls) > MOST_CALLS, calls[:MOST_CALLS]
+    waits = list(requests.of_run(run.id))
+    now = timezone.now()
+    view = "said" if asked.text(request, "view") == "said" and run.is_hosted else "calls"
+    chosen = _chosen(calls, asked.text(request, "call"))
+    picture = waterfall.draw(run, calls, waits, now=now)
+    people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
+    context: dict[str, Any] = {
+        "run": run, "picture": picture, "cut": cut, "view": view, "sentence": telling.sentence(calls), "people": people,
+        "owner": people.get(run.agent.owner_id, run.agent.owner_id), "handed_to": people.get(run.handed_to, run.handed_to),
+        "started_by": people.get(run.started_by, "the agent itself" if run.started_by_kind == "agent" else run.started_by),
+        "meters": _meters(run, now), "is_over": run.state in Run.OVER, "open": next((each for each in waits if each.state == "OPEN"), None),
+        "refused": refused.as_dict() if refused else None, "reason": reason, "chosen": chosen,
+        "said": inspector.conversation(runs.steps(run), full=asked.text(request, "full")) if view == "said" else [],
+        "here": asked.address(request),
+    }  # fmt: skip
+    if chosen is not None and view == "calls":
+        context |= inspector.opened(request, place, run, chosen, waits)
+    fragment = "body" if request.headers.get("HX-Target") == "run" else ""
+    return render.page(request, "runs/detail.html", context, fragment=fragment, status=render.status_of(refused) if refused else 200)
+
+
+def _chosen(calls: list[Call], identifier: str) -> Call | None:
+    """The call that was asked for, or the one that a reader most likely came for: what waits, what was refused, what was changed."""
+    named = next((call for call in calls if call.id == identifier), None)
+    if named or not calls:
+        return named
+    wanted = (Call.State.HELD, Call.State.IN_DOUBT, Call.State.REFUSED, Call.State.DENIED)
+    for state in wanted:
+        found = [call for call in calls if call.state == state]
+        if found:
+            return found[-1]
+    return next((call for call in reversed(calls) if call.is_write), calls[-1])
+
+
+def _meters(run: Run, now: Any) -> list[dict[str, Any]]:
+    """What the run used of each of its caps."""
+    purse = reservations.balance("run", run.id)
+    seconds = int(waterfall.worked(run, now))
+    return [
+        {"word": "Steps", "part": run.steps, "whole": run.max_steps},
+        {"word": "Tool calls", "part": run.tool_calls, "whole": run.max_tool_calls},
+        {"word": "Tokens", "part": run.tokens, "whole": run.max_tokens},
+        {"word": "Cost", "part": purse.spent, "whole": run.max_micros, "held": purse.reserved, "unit": "money"},
+        {"word": "Working time", "part": seconds, "whole": run.max_seconds, "unit": "time", "waited": run.waited_ms / 1000},
+    ]
