@@ -1,10 +1,8 @@
 """The gate, act by act, on a real upstream: what is let through, what is refused and why, and that each leaves its trace."""
 
-import json
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connection
 
 from agents import contracts, identity, organisations, policies, runs, stops, tools
 from agents.models import Call, Effect, Member
@@ -363,35 +361,3 @@ def test_another_organisations_run_looks_like_none(world: World, elsewhere: Worl
     with pytest.raises(organisations.NotFound) as unknown:
         gate.admit(examination.Proposal(world.start().principal, "R-0000000000", "get_account", {"account": "a"}))
     assert {**foreign.value.as_dict(), "current": ""} == {**unknown.value.as_dict(), "current": ""}
-
-
-def test_the_application_cannot_write_an_effect_without_the_gate(world: World) -> None:
-    said = world.start().call("pay", {"account": "a", "amount": 50})
-    with pytest.raises(DatabaseError, match="permission denied"), tenancy.within(world.organisation), connection.cursor() as cursor:
-        cursor.execute(
-            "insert into agents_effect (organisation_id, id, call_id, key, connector_class, state, plan_digest, outbound_digest, required,"
-            " lease_until, fence) values (%s, 'EFF-1', %s, 'k', 'E1', 'INTENT', 'd', 'o', 0, now(), 1)",
-            [world.organisation, said.call],
-        )
-
-
-def test_a_held_plan_cannot_be_intended_by_asking_the_database(world: World) -> None:
-    said = world.start().call("pay", {"account": "a", "amount": 50})
-    with tenancy.within(world.organisation), connection.cursor() as cursor:
-        policy = world.request(said.approval).policy_set_id
-        asked = {
-            "organisation": world.organisation,
-            "call": said.call,
-            "plan_digest": said.plan,
-            "outbound_digest": "x",
-            "effect_key": "k",
-            "policy_set": policy,
-            "required": 0,
-            "lease_s": "5",
-            "scopes": [],
-            "amount": 0,
-        }
-        cursor.execute("select gate_intend(%s::jsonb)", [json.dumps(asked)])
-        answer = cursor.fetchone()[0]
-    assert json.loads(answer)["verdict"] == "VOID"
-    assert effects(world) == []

@@ -268,14 +268,3 @@ def test_whoever_rings_for_a_run_and_whoever_advances_it_do_not_wait_in_a_circle
     worker.join()
     assert failed == []
     assert test_runner.reload(world, run).state == "SUCCEEDED"
-
-
-def test_the_functions_that_run_as_their_owner_see_no_temporary_table_first() -> None:
-    assert (
-        runs.ask("select count(*) from pg_proc p join pg_namespace n on n.oid = p.pronamespace and nspname = 'public' where prosecdef") > 0
-    )
-    unsafe = runs.ask(
-        "select coalesce(json_agg(proname), '[]')::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace and nspname = 'public'"
-        " where prosecdef and not coalesce(proconfig, '{}') @> '{\"search_path=pg_catalog, public, pg_temp\"}'"
-    )
-    assert unsafe == []
