@@ -285,7 +285,8 @@ def test_a_script_gives_the_same_turn_for_the_same_conversation() -> None:
 
 def test_the_scripts_are_known_by_name_and_others_are_not() -> None:
     ask("support-refunds", [])
-    assert script.names() == ["bad-arguments", "gullible-support", "looping-researcher", "schema-steward", "spender", "support-refunds"]
+    ours = {"bad-arguments", "gullible-support", "looping-researcher", "schema-steward", "spender", "support-refunds"}
+    assert ours <= set(script.names())  # tests of hosted runs name some of their own
     with pytest.raises(models.ProviderRefused, match="support-refunds"):
         ask("gpt-9", [])
     with pytest.raises(models.ProviderRefused, match="oracle"):
