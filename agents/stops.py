@@ -132,3 +132,35 @@ def check(stops: Sequence[Mapping[str, Any]], scopes: Sequence[Sequence[str]]) -
                 next_step=f"Wait until a person releases {stop['id']}.",
                 scope=stop["scope"],
             )
+
+
+def of_workspace(workspace: str, *, organisation: str) -> QuerySet[Stop]:
+    """Every switch that was ever on over this workspace or something in it, newest first. Call inside `tenancy.within`."""
+    agents = Agent.objects.filter(workspace_id=workspace)
+    inside = {
+        Stop.Scope.AGENT: agents.values("id"),
+        Stop.Scope.TOOL: Tool.objects.filter(workspace_id=workspace).values("id"),
+        Stop.Scope.CONNECTOR: Connector.objects.filter(workspace_id=workspace).values("id"),
+        Stop.Scope.RUN: Run.objects.filter(workspace_id=workspace).values("id"),
+        Stop.Scope.KEY: Key.objects.filter(agent__in=agents.values("id")).values("id"),
+    }
+    found = Q(scope=Stop.Scope.ORGANISATION, target=organisation) | Q(scope=Stop.Scope.WORKSPACE, target=workspace)
+    for scope, targets in inside.items():
+        found |= Q(scope=scope, target__in=targets)
+    return Stop.objects.filter(found).order_by("-engaged_at", "id")
+
+
+def runs_under(scope: str, target: str) -> QuerySet[Run]:
+    """The unfinished runs that a switch on this target (an id) would hold. Call inside `tenancy.within`."""
+    found = Run.objects.exclude(state__in=Run.OVER)
+    covered = {
+        Stop.Scope.ORGANISATION: Q(),
+        Stop.Scope.WORKSPACE: Q(workspace_id=target),
+        Stop.Scope.AGENT: Q(agent_id=target),
+        Stop.Scope.RUN: Q(id=target),
+        Stop.Scope.KEY: Q(agent__in=Key.objects.filter(id=target, run_id="").values("agent_id"))
+        | Q(id__in=Key.objects.filter(id=target).exclude(run_id="").values("run_id")),
+        Stop.Scope.TOOL: Q(agent_version__pins__tool_version__tool_id=target),
+        Stop.Scope.CONNECTOR: Q(agent_version__pins__tool_version__tool__connector_id=target),
+    }
+    return found.filter(covered[Stop.Scope(scope)]).distinct()

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from agents import organisations, runs
+from agents import organisations, runs, stops
 from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import tiers
@@ -323,3 +323,10 @@ def eligible(request: Request) -> list[str]:
 def of_run(run: str) -> QuerySet[Request]:
     """Every request of a run in order. Call inside `tenancy.within`."""
     return Request.objects.filter(run_id=run).select_related("plan").order_by("opened_at", "id")
+
+
+def open_under(scope: str, target: str) -> QuerySet[Request]:
+    """The open requests that a stop switch on this target (an id) would hold. Call inside `tenancy.within`."""
+    found = Request.objects.filter(state=Request.State.OPEN)
+    through = {"tool": "call__tool_version__tool_id", "connector": "call__tool_version__tool__connector_id"}.get(scope)
+    return found.filter(**{through: target}) if through else found.filter(run_id__in=stops.runs_under(scope, target).values("id"))

@@ -127,7 +127,9 @@ def would_refuse(level: str, target: str, *, period: str, cap_micros: money.Micr
     opening = {Cap.Period.DAY: since.replace(hour=0), Cap.Period.MONTH: since.replace(day=1, hour=0)}.get(
         Cap.Period(period), datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     )
-    moved = LedgerEntry.objects.filter(window__level=level, window__target=target, at__gte=opening.replace(minute=0, second=0, microsecond=0))
+    moved = LedgerEntry.objects.filter(
+        window__level=level, window__target=target, at__gte=opening.replace(minute=0, second=0, microsecond=0)
+    )
     returned = Case(When(kind="return", then=-F("amount")), default=F("amount"), output_field=BigIntegerField())
     costs = dict(
         moved.filter(kind__in=["hold", "return", "overrun"]).values_list("call_id").annotate(cost=Sum(returned)).order_by()[:_MOST]

@@ -26,9 +26,14 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     start = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     days = purses.by_day("workspace", place.workspace.id, since=start)
     context = {
-        "purses": found, "own": own, "now": timezone.now(), "curve": charts.curve(days, start=start, now=timezone.now(), cap=own.balance.cap if own.balance.period == "month" else None),
-        "days": days, "prices": list(prices.listed()), "over": [purse for purse in found if purse.state == "REACHED"],
-    }  # fmt: skip
+        "purses": found,
+        "own": own,
+        "now": timezone.now(),
+        "curve": charts.curve(days, start=start, now=timezone.now(), cap=own.balance.cap if own.balance.period == "month" else None),
+        "days": days,
+        "prices": list(prices.listed()),
+        "over": [purse for purse in found if purse.state == "REACHED"],
+    }
     return render.page(request, "budgets/list.html", context, fragment="purses" if request.headers.get("HX-Target") == "purses" else "")
 
 
@@ -42,7 +47,13 @@ def level(request: HttpRequest, place: Place, level: str, target: str) -> HttpRe
     rows = list(purses.movements(level, target, before=lists.below(request.GET.get("below", "")))[: lists.SHOWN + 1])
     shown, further = lists.cut(rows, {})
     calls = purses.calls_of(shown)
-    context = {"purse": purse, "rows": [(row, calls.get(row.call_id)) for row in shown], "further": further, "below": request.GET.get("below", ""), "may_set": _may_set(place, level)}  # fmt: skip
+    context = {
+        "purse": purse,
+        "rows": [(row, calls.get(row.call_id)) for row in shown],
+        "further": further,
+        "below": request.GET.get("below", ""),
+        "may_set": _may_set(place, level),
+    }
     return render.page(request, "budgets/level.html", context)
 
 
@@ -61,7 +72,9 @@ def cap(request: HttpRequest, place: Place) -> HttpResponse:
             if named == "organisation":
                 organisations.require_everywhere(place.principal, "budgets_set")
             amount = money.parse(typed["amount"])
-            reservations.put_cap(by=place.principal, workspace=place.workspace.id, level=named, target=target, period=typed["period"], cap_micros=amount)  # fmt: skip
+            reservations.put_cap(
+                by=place.principal, workspace=place.workspace.id, level=named, target=target, period=typed["period"], cap_micros=amount
+            )
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
             return _form(request, place, typed, refused=refused)
@@ -79,7 +92,9 @@ def price(request: HttpRequest, place: Place) -> HttpResponse:
     try:
         item = _model(typed["item"].strip())
         into, out = money.parse(typed["input"]), money.parse(typed["output"])
-        prices.put(by=place.principal, workspace=place.workspace.id, item=item, input_micros=into, output_micros=out, source=typed["source"][:300])
+        prices.put(
+            by=place.principal, workspace=place.workspace.id, item=item, input_micros=into, output_micros=out, source=typed["source"][:300]
+        )
         return redirect(f"{place.root}/budgets#prices")
     except outcomes.Refused as found:
         refused = found
@@ -109,13 +124,20 @@ def _form(request: HttpRequest, place: Place, typed: dict[str, str], *, refused:
     found = _tree(place)
     named, _, target = typed.get("scope", "").partition("/")
     chosen = _find(found, named, target)
-    context: dict[str, Any] = {"typed": typed, "purses": [purse for purse in found if _may_set(place, purse.balance.level)], "chosen": chosen, "periods": PERIODS}  # fmt: skip
+    context: dict[str, Any] = {
+        "typed": typed,
+        "purses": [purse for purse in found if _may_set(place, purse.balance.level)],
+        "chosen": chosen,
+        "periods": PERIODS,
+    }
     if refused is None and "amount" in typed:
         try:
             amount = money.parse(typed["amount"])
             period = typed.get("period", "")
             if chosen is None or period not in Cap.Period.values:
-                raise organisations.NotFound("Choose what the cap is for, and its period.", rule="budget", next_step="Both are in the form.")
+                raise organisations.NotFound(
+                    "Choose what the cap is for, and its period.", rule="budget", next_step="Both are in the form."
+                )
             context |= {"amount": amount, "period": period, "preview": purses.would_refuse(named, target, period=period, cap_micros=amount)}
         except outcomes.Refused as found_out:
             refused = found_out

@@ -21,7 +21,9 @@ class Curve:
     total: money.Micros
 
 
-def curve(days: Sequence[tuple[datetime.date, money.Micros]], *, start: datetime.datetime, now: datetime.datetime, cap: money.Micros | None) -> Curve | None:
+def curve(
+    days: Sequence[tuple[datetime.date, money.Micros]], *, start: datetime.datetime, now: datetime.datetime, cap: money.Micros | None
+) -> Curve | None:
     """The month so far; nothing when nothing was spent."""
     if not days:
         return None
