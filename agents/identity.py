@@ -334,7 +334,11 @@ def _link(code: str) -> Key:
     )
     if key is None or not hmac.compare_digest(key.digest, _digest(code)):
         raise Unauthenticated(
-            "This link was used or has expired.", rule="one-time link", current="not valid", limit="ten minutes, once", who="whoever runs the demo",
+            "This link was used or has expired.",
+            rule="one-time link",
+            current="not valid",
+            limit="ten minutes, once",
+            who="whoever runs the demo",
             next_step="Run `make links` for new ones.",
         )  # fmt: skip
     return key

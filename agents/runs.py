@@ -181,7 +181,7 @@ MOST_COUNTED = 1000  # facets and totals are counted over this many of the newes
 def narrowed(
     found: QuerySet[Run], *, text: str = "", since: datetime.datetime | None = None, over_since: datetime.datetime | None = None, refused: bool = False
 ) -> QuerySet[Run]:
-    """Only the runs whose id begins with the text, or whose reference or title holds it; that started (or ended) since; that met a refusal."""
+    """Only runs whose id begins with the text, or whose reference or title holds it; that started (or ended) since; that met a refusal."""
     if text:
         found = found.filter(Q(id__startswith=text.upper()) | Q(reference__icontains=text) | Q(title__icontains=text))
     if since is not None:

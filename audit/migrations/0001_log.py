@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL("SELECT partition_months('audit_entry', 3)", migrations.RunSQL.noop),
         migrations.SeparateDatabaseAndState(
             state_operations=[
-                migrations.CreateModel("Entry", fields=[], options={"db_table": "audit_entry", "managed": False}),
+                migrations.CreateModel("Entry", fields=[], options={"db_table": "audit_entry", "managed": False, "ordering": ("-at", "-id")}),
             ]
         ),
     ]
