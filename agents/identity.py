@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -19,7 +17,7 @@ from django.utils import timezone
 from agents import organisations
 from agents.models import Agent, Capability, Key, Member
 from agents.organisations import Principal
-from audit import ids, log, outcomes, tenancy
+from audit import functions, ids, log, outcomes, tenancy
 
 # remit_<organisation>_<key>_<secret>: the organisation is found without looking across tenants, the key without looking at secrets.
 _TOKEN = re.compile(r"remit_([0-9A-Z]{10})_([0-9A-Z]{10})_([A-Za-z0-9_-]{43})")
@@ -49,10 +47,7 @@ def authenticate(token: str) -> Principal:
     """
     parts = _TOKEN.fullmatch(token)
     organisation, key_id = (f"ORG-{parts[1]}", f"KEY-{parts[2]}") if parts else ("ORG-", "KEY-")
-    with connection.cursor() as cursor:
-        cursor.execute("select identity_knock(%s, %s)", [organisation, key_id])
-        raw = cursor.fetchone()[0]
-    row: dict[str, Any] = json.loads(raw) if isinstance(raw, str) else raw or {}
+    row: dict[str, Any] = functions.ask("select identity_knock(%s, %s)", organisation, key_id) or {}
     matches = hmac.compare_digest(str(row.get("digest", _MISS)), _digest(parts[3] if parts else ""))
     if not row or not matches:
         raise _unknown()

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import orjson
 from django.db import connection
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
 from agents import organisations, tools
 from agents.models import Agent, Call, Capability, Effect, Run, Step
 from agents.organisations import Principal
-from audit import canonical, ids, log, redaction, tenancy, vault
+from audit import canonical, functions, ids, log, redaction, tenancy, vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,12 @@ MOST_COUNTED = 1000  # facets and totals are counted over this many of the newes
 
 
 def narrowed(
-    found: QuerySet[Run], *, text: str = "", since: datetime.datetime | None = None, over_since: datetime.datetime | None = None, refused: bool = False
+    found: QuerySet[Run],
+    *,
+    text: str = "",
+    since: datetime.datetime | None = None,
+    over_since: datetime.datetime | None = None,
+    refused: bool = False,
 ) -> QuerySet[Run]:
     """Only runs whose id begins with the text, or whose reference or title holds it; that started (or ended) since; that met a refusal."""
     if text:
@@ -298,24 +302,11 @@ def settle(*, by: log.Actor, run: str, call: str, outcome: Outcome, detail: Mapp
             }
         ),
     }
-    answer = ask("select gate_settle(%s::jsonb, %s)", parameters(asked), sealed)
+    answer = functions.ask("select gate_settle(%s::jsonb, %s)", functions.parameters(asked), sealed)
     return bool(answer["settled"])
 
 
 STORED = 512 * 1024  # characters of a redacted result that are kept
-
-
-def parameters(asked: Mapping[str, Any]) -> str:
-    """The argument of one of the gate's SQL functions as JSON text. What is stored or hashed inside it is canonical text already."""
-    return orjson.dumps(asked).decode()
-
-
-def ask(statement: str, *parameters: Any) -> Any:
-    """One round trip to one of the gate's SQL functions, which answer in JSON (or with nothing)."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, list(parameters))
-        raw = cursor.fetchone()[0]
-    return json.loads(raw) if isinstance(raw, str) else raw
 
 
 def open_of(agent: str) -> Run | None:

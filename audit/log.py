@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from django.db import connection
 from django.db.models import QuerySet
 
-from audit import canonical, events, models, redaction
+from audit import canonical, events, functions, models, redaction
 
 
 class Actor(Protocol):
@@ -32,12 +32,9 @@ def append(event: str, *, by: Actor, subject: str = "", workspace: str = "", run
     """
     if not connection.in_atomic_block:
         raise RuntimeError("An audit entry is part of the transaction it describes.")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select audit_append(%s, %s, %s, %s, %s, %s, %s, %s)",
-            [by.organisation, workspace, known(event), by.kind, by.id, subject, run, detail_text(detail or {})],
-        )
-        return str(cursor.fetchone()[0])
+    text = detail_text(detail or {})
+    asked = (by.organisation, workspace, known(event), by.kind, by.id, subject, run, text)
+    return str(functions.ask("select audit_append(%s, %s, %s, %s, %s, %s, %s, %s)", *asked))
 
 
 def known(event: str) -> str:

@@ -6,10 +6,10 @@ What the database must decide atomically (stops again, caps, loops, money) is in
 from dataclasses import dataclass
 from typing import Any
 
-from agents import directory, identity, policies, runs, stops, tools, vocabulary
+from agents import identity, policies, runs, stops, tools, vocabulary
 from agents.organisations import NotFound, Principal
 from approvals import tiers
-from audit import canonical, outcomes, redaction, tenancy
+from audit import canonical, functions, outcomes, redaction, tenancy
 from budgets import prices
 
 
@@ -45,9 +45,12 @@ class Examined:
     draft: bool = False
 
 
-def read(organisation: str, *, agent: str, run: str, key: str = "", name: str = "", fingerprint: str = "") -> dict[str, Any]:
-    context: dict[str, Any] | None = runs.ask(
-        "select gate_context(%s, %s, %s, %s, %s, %s)", organisation, agent, run, key, name, fingerprint
+def read(
+    organisation: str, *, agent: str, run: str, key: str = "", name: str = "", fingerprint: str = "", arguments: Any = None
+) -> dict[str, Any]:
+    """What the gate reads before it decides: agent, run, pin, capability, policy, stops, the record of this key, whose objects are named."""
+    context: dict[str, Any] | None = functions.ask(
+        "select gate_context(%s, %s, %s, %s, %s, %s, %s)", organisation, agent, run, key, name, fingerprint, canonical.text(arguments)
     )
     if context is None:
         raise NotFound("There is no such run.", rule="run", current=run[:40], next_step="Start a run, or use the key of this one.")
@@ -130,7 +133,7 @@ def scopes(context: dict[str, Any], organisation: str, key: str) -> list[list[st
 
 def request_of(organisation: str, context: dict[str, Any], tool: tools.Facts, arguments: dict[str, Any]) -> vocabulary.Request:
     agent, capability = context["agent"], context["capability"] or {}
-    owners, unknown = directory.owners(organisation, tool, arguments)
+    owned = context["owned"] or {"owners": (), "unknown": bool(tool.subjects)}  # not asked is not known
     return vocabulary.Request(
         agent=vocabulary.AgentFacts(
             slug=agent["slug"], category=agent["category"], stage=agent["stage"], workspace=agent["workspace"], owner=agent["owner"]
@@ -138,8 +141,8 @@ def request_of(organisation: str, context: dict[str, Any], tool: tools.Facts, ar
         action=tool.name,
         arguments=arguments,
         subject=frozenset(capability.get("subject", ())),
-        owners=owners,
-        unknown_objects=unknown,
+        owners=frozenset(owned["owners"]),
+        unknown_objects=owned["unknown"],
         calls=context["run"]["tool_calls"],
         writes=context["run"]["writes"],
         hour=context["hour"],

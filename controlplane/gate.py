@@ -26,7 +26,7 @@ from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import plans, requests, tiers
 from approvals.models import Plan
-from audit import canonical, ids, log, outcomes, redaction, tenancy, vault
+from audit import canonical, functions, ids, log, outcomes, redaction, tenancy, vault
 from controlplane import effects, examination
 from controlplane.connectors import interface
 
@@ -81,6 +81,7 @@ def _admit(proposal: examination.Proposal) -> Admission:
         key=proposal.key,
         name=proposal.name,
         fingerprint=proposal.fingerprint,
+        arguments=proposal.arguments,
     )
     if context["call"]:
         return _repeat(proposal, context, context["call"])
@@ -146,7 +147,7 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         if tool and tool.is_write and not examined.refusal
         else None
     )
-    verdict = runs.ask("select gate_admit(%s::jsonb, %s)", runs.parameters(asked), sealed)
+    verdict = functions.ask("select gate_admit(%s::jsonb, %s)", functions.parameters(asked), sealed)
     if verdict["verdict"] == "REPLAY":
         return _repeat(proposal, context, {"id": verdict["call"], "body_digest": verdict["body_digest"]})
     if verdict["verdict"] == "REFUSED" or tool is None:
@@ -269,7 +270,7 @@ def send(
         "scopes": scopes,
         "amount": sending.tool.price_micros or 0,
     }
-    intended = runs.ask("select gate_intend(%s::jsonb)", runs.parameters(asked))
+    intended = functions.ask("select gate_intend(%s::jsonb)", functions.parameters(asked))
     if intended["verdict"] == "CONSUMED":
         return standing(sending.organisation, sending.call)
     if intended["verdict"] != "INTENDED":

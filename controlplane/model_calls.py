@@ -8,7 +8,7 @@ from typing import Any
 from agents import identity, policies, runs, stops, vocabulary
 from agents.models import Call
 from agents.organisations import Principal
-from audit import canonical, ids, log, outcomes, redaction, tenancy
+from audit import canonical, functions, ids, log, outcomes, redaction, tenancy
 from budgets import prices, reservations
 from controlplane import examination, gate
 from controlplane.connectors import interface, models
@@ -95,7 +95,7 @@ def _ask(asked: Asked) -> gate.Admission:
         "audit": facts,
         "audit_text": log.detail_text(facts),
     }
-    verdict = runs.ask("select gate_admit(%s::jsonb, %s)", runs.parameters(record), None)
+    verdict = functions.ask("select gate_admit(%s::jsonb, %s)", functions.parameters(record), None)
     if verdict["verdict"] == "REPLAY":
         return _repeat(asked, verdict["call"])
     if verdict["verdict"] == "REFUSED":

@@ -28,7 +28,8 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
     with tenancy.within(organisation):
         request = requests.of_call(call_id)
     assert request is not None  # only a request approves a call
-    context = examination.read(organisation, agent=call.run.agent_id, run=call.run_id, name=call.name)
+    arguments = runs.exact_arguments(call)
+    context = examination.read(organisation, agent=call.run.agent_id, run=call.run_id, name=call.name, arguments=arguments)
     tool = tools.version(organisation, str(call.tool_version_id))
     sending = gate.sending_of(organisation, context, tool, call_id) if context["pin"] else None
     if sending is None:
@@ -36,7 +37,6 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
             organisation, call.run_id, call_id, Principal("agent", call.run.agent_id, organisation), tool, {"slug": "", "timeout_ms": 0}, {}
         )
         return _void(sending, "The agent may no longer use this tool.")
-    arguments = runs.exact_arguments(call)
     sent = effects.outbound(sending, arguments)
     decision = examination.decide(
         organisation, context, examination.request_of(organisation, context, tool, arguments), approvals=request.required
@@ -140,7 +140,9 @@ def adopt(proposal: examination.Proposal, call_id: str) -> gate.Admission:
     if call.state == Call.State.SENDING:
         return reconcile(organisation, call_id)
     if call.state == Call.State.ADMITTED:
-        context = examination.read(organisation, agent=proposal.principal.id, run=proposal.run, name=proposal.name)
+        context = examination.read(
+            organisation, agent=proposal.principal.id, run=proposal.run, name=proposal.name, arguments=proposal.arguments
+        )
         examined = examination.examine(proposal, context)
         if examined.refusal is not None:
             return recover(organisation, call_id)

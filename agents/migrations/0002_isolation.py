@@ -33,9 +33,9 @@ class Migration(migrations.Migration):
         Isolate("Key", grants=READ_WRITE),
         Isolate("Capability", grants=READ_WRITE),
         Isolate("Stop", grants=READ_WRITE),
-        Isolate("Run", grants=READ_WRITE),
-        Isolate("Call", grants=READ_WRITE),
-        Isolate("Repeat", grants=READ_WRITE),
+        Isolate("Run", grants=READ_WRITE, fillfactor=50),
+        Isolate("Call", grants=READ_WRITE, fillfactor=80),
+        Isolate("Repeat", grants=READ_WRITE, fillfactor=70),
         Isolate("Effect", grants=("SELECT",)),
         Isolate("Work", grants=(*READ_WRITE, "DELETE")),
         migrations.RunSQL(
@@ -45,5 +45,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(OWN_MEMBERSHIPS, "DROP POLICY own ON agents_member"),
         migrations.RunSQL((SQL / "step.sql").read_text(), "DROP TABLE agents_step"),
         migrations.RunSQL((SQL / "work.sql").read_text(), "DROP FUNCTION work_claim(double precision); DROP FUNCTION work_waiting(); DROP FUNCTION work_ring(text, text, text); DROP POLICY dispatch ON agents_work; DROP TRIGGER bell ON agents_work; DROP FUNCTION work_bell()"),
-        migrations.RunSQL((SQL / "knock.sql").read_text(), "DROP FUNCTION identity_knock(text, text); DROP FUNCTION owned_by(text, text[])"),
+        migrations.RunSQL((SQL / "knock.sql").read_text(), "DROP FUNCTION identity_knock(text, text); DROP FUNCTION owned_by(text, jsonb, jsonb)"),
     ]

@@ -116,13 +116,9 @@ class Call(tenancy.Tenant):
         constraints = [models.UniqueConstraint(fields=["organisation_id", "run", "key"], name="call_key")]
         indexes = [
             models.Index(fields=["organisation_id", "run", "number"], name="call_in_run"),
+            # a waiting call keeps its sealed arguments; an index on `state` would be rewritten by every change of it
             models.Index(
-                fields=["organisation_id", "run", "fingerprint"], name="call_waiting", condition=models.Q(state__in=["HELD", "DRAFTED"])
-            ),
-            models.Index(
-                fields=["organisation_id", "created_at"],
-                name="call_unfinished",
-                condition=models.Q(state__in=["ADMITTED", "SENDING", "APPROVED"]),
+                fields=["organisation_id", "run", "fingerprint"], name="call_waiting", condition=models.Q(sealed_arguments__isnull=False)
             ),
         ]
 

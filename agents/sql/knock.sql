@@ -14,10 +14,18 @@ BEGIN
     RETURN v;
 END $$;
 
--- owned_by: the directory's answer for objects named kind/id: how many of them it knows, and whose they are.
-CREATE OR REPLACE FUNCTION owned_by(p_organisation text, p_objects text[]) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    PERFORM set_config('app.organisation', p_organisation, true);
-    RETURN (SELECT jsonb_build_object('known', count(*), 'owners', coalesce(jsonb_agg(DISTINCT owner), '[]'::jsonb)) FROM agents_owned
-            WHERE organisation_id = p_organisation AND id = ANY (p_objects));
-END $$;
+-- owned_by: the directory's answer for the objects that a call's arguments name (p_subjects: argument -> kind of object): whose they are,
+-- and whether it does not know one of them. Ids are text or whole numbers, one or a list of them.
+CREATE OR REPLACE FUNCTION owned_by(p_organisation text, p_subjects jsonb, p_arguments jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    WITH named AS (
+        SELECT DISTINCT s.value || '/' || (each.item #>> '{}') AS id
+        FROM jsonb_each_text(p_subjects) s,
+             LATERAL (SELECT p_arguments -> s.key AS item WHERE jsonb_typeof(p_arguments -> s.key) IN ('string', 'number')
+                      UNION ALL
+                      SELECT e FROM jsonb_array_elements(CASE jsonb_typeof(p_arguments -> s.key) WHEN 'array' THEN p_arguments -> s.key ELSE '[]'::jsonb END) e
+                      WHERE jsonb_typeof(e) IN ('string', 'number')) each
+    )
+    SELECT jsonb_build_object('owners', coalesce(jsonb_agg(DISTINCT o.owner) FILTER (WHERE o.owner IS NOT NULL), '[]'::jsonb),
+                              'unknown', coalesce(bool_or(o.id IS NULL), false))
+    FROM named n LEFT JOIN agents_owned o ON o.organisation_id = p_organisation AND o.id = n.id
+$$;

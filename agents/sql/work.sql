@@ -1,7 +1,7 @@
 -- Workers serve every organisation, so claiming work looks across them: the only function that does. It runs as a role that can
 -- read and lease this one table (ids only) and nothing else. A lease that ran out is claimable again: that is how a killed worker's run
 -- is picked up. Each claim raises the fence; every later write names it.
-CREATE POLICY dispatch ON agents_work TO remit_dispatch USING (true) WITH CHECK (true);
+CREATE POLICY dispatch ON agents_work TO remit_dispatch USING (current_user = 'remit_dispatch') WITH CHECK (current_user = 'remit_dispatch');
 GRANT SELECT, UPDATE ON agents_work TO remit_dispatch;
 
 CREATE FUNCTION work_claim(p_lease_s double precision)

@@ -13,7 +13,7 @@ REVOKE ALL ON agents_call, agents_run, agents_effect, approvals_request FROM rem
 DROP FUNCTION gate_settle(jsonb, bytea); DROP FUNCTION gate_finish_effect(text, text, text); DROP FUNCTION gate_intend(jsonb);
 DROP FUNCTION gate_admit(jsonb, bytea); DROP FUNCTION gate_end_run(text, text, text, text, text, text, text, text, jsonb);
 DROP FUNCTION gate_repeat(text, agents_run, text, text, int, int, boolean, text); DROP FUNCTION gate_cycle(text, text, text);
-DROP FUNCTION gate_context(text, text, text, text, text, text);
+DROP FUNCTION gate_context(text, text, text, text, text, text, jsonb);
 """
 
 

@@ -1,8 +1,6 @@
--- sayable(n): n random characters of Crockford's base32 (no I, L, O, U), five bits each.
+-- sayable(n): n random characters, at most 24, that can be read aloud: hexadecimal, a part of Crockford's base32. A UUID's fixed bits are left out.
 CREATE OR REPLACE FUNCTION sayable(p_length int) RETURNS text LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-    SELECT string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', (get_byte(b, i) & 31) + 1, 1), '')
-    FROM (SELECT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) AS b) r,
-         unnest((ARRAY[0,1,2,3,4,5,10,11,12,13,14,15,16,17,18,19])[1:p_length]) AS i  -- bytes 6 to 9 of a UUID hold its version
+    SELECT upper(left(left(u, 8) || right(u, 12) || substr(u, 10, 4), p_length)) FROM (SELECT gen_random_uuid()::text AS u OFFSET 0) r
 $$;
 
 -- canonical(jsonb): canonical JSON text (RFC 8785) for ASCII keys and whole numbers; anything else is an error, never a guess.

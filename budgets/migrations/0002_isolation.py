@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         Isolate("Price", grants=("SELECT", "INSERT")),
         Isolate("Cap"),
         Isolate("Limits"),
-        Isolate("Window", grants=("SELECT",)),
+        Isolate("Window", grants=("SELECT",), fillfactor=50),
         Isolate("Reservation", grants=("SELECT",)),
         Isolate("LedgerEntry", grants=("SELECT",)),
         migrations.RunSQL(

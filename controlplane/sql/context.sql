@@ -1,6 +1,6 @@
 -- gate_context: everything the gate reads before it decides, in one round trip. What is immutable (tool versions, policy text) is named
 -- by id and kept by the caller; what may change (stops, states, the run, the record of this key) is read each time.
-CREATE OR REPLACE FUNCTION gate_context(p_organisation text, p_agent text, p_run text, p_key text, p_name text, p_fingerprint text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION gate_context(p_organisation text, p_agent text, p_run text, p_key text, p_name text, p_fingerprint text, p_arguments jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE v_agent record; v_run agents_run; v_pin record;  v_capability jsonb; v_policy record; v_call jsonb; v_twin text; v_stops jsonb; v_registry int;
 BEGIN
@@ -13,8 +13,8 @@ BEGIN
     SELECT jsonb_build_object('id', c.id, 'state', c.state, 'body_digest', c.body_digest) INTO v_call
     FROM agents_call c WHERE c.organisation_id = p_organisation AND c.run_id = p_run AND c.key = p_key;
     SELECT c.id INTO v_twin FROM agents_call c
-    WHERE c.organisation_id = p_organisation AND c.run_id = p_run AND c.fingerprint = p_fingerprint AND c.state IN ('HELD', 'DRAFTED') LIMIT 1;
-    SELECT p.tool_version_id, t.id AS tool_id, t.state AS tool_state, v.state AS version_state,
+    WHERE c.organisation_id = p_organisation AND c.run_id = p_run AND c.fingerprint = p_fingerprint AND c.sealed_arguments IS NOT NULL AND c.state IN ('HELD', 'DRAFTED') LIMIT 1;
+    SELECT p.tool_version_id, v.subjects, t.id AS tool_id, t.state AS tool_state, v.state AS version_state,
            jsonb_build_object('id', c.id, 'kind', c.kind, 'slug', c.slug, 'url', c.url, 'headers', c.headers, 'timeout_ms', c.timeout_ms, 'allow_private', c.allow_private,
                'document', c.document, 'sealed', encode(c.sealed_secrets, 'hex')) AS connector INTO v_pin
     FROM agents_pin p JOIN agents_toolversion v ON v.organisation_id = p.organisation_id AND v.id = p.tool_version_id
@@ -40,6 +40,8 @@ BEGIN
             'max_micros', v_run.max_micros, 'is_hosted', v_run.is_hosted, 'max_tokens', v_run.max_tokens, 'tokens', v_run.tokens),
         'pin', CASE WHEN v_pin.tool_version_id IS NULL THEN NULL ELSE jsonb_build_object('version', v_pin.tool_version_id, 'tool', v_pin.tool_id,
             'active', v_pin.tool_state = 'ACTIVE' AND v_pin.version_state = 'ACTIVE', 'connector', v_pin.connector) END,
+        'owned', CASE WHEN v_pin.subjects IS NULL OR v_pin.subjects = '{}'::jsonb OR jsonb_typeof(p_arguments) <> 'object' THEN NULL
+                      ELSE owned_by(p_organisation, v_pin.subjects, p_arguments) END,
         'capability', v_capability,
         'policy', CASE WHEN v_policy.id IS NULL THEN NULL ELSE jsonb_build_object('id', v_policy.id, 'digest', v_policy.digest, 'number', v_policy.number) END,
         'registry', v_registry, 'stops', coalesce(v_stops, '[]'::jsonb), 'call', v_call, 'twin', v_twin,

@@ -10,8 +10,8 @@ from django.db import DatabaseError, connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import organisations, runs
-from audit import ids, tenancy
+from agents import organisations
+from audit import functions, ids, tenancy
 from budgets import limits, money, prices, reservations
 from budgets.models import LedgerEntry, Reservation, Window
 from tests import world as worlds
@@ -20,7 +20,7 @@ from tests.world import World
 
 def reserve(world: World, call: str, amount: int, *, run_cap: int = 10**12, run: str = "R-1") -> object:
     with tenancy.within(world.organisation):
-        return runs.ask(
+        return functions.ask(
             "select budget_reserve(%s, %s, %s, %s, %s, %s, %s, 0)",
             world.organisation,
             call,
@@ -34,7 +34,7 @@ def reserve(world: World, call: str, amount: int, *, run_cap: int = 10**12, run:
 
 def settle(world: World, call: str, actual: int) -> bool:
     with tenancy.within(world.organisation):
-        return bool(runs.ask("select budget_settle(%s, %s, %s, false)", world.organisation, call, actual))
+        return bool(functions.ask("select budget_settle(%s, %s, %s, false)", world.organisation, call, actual))
 
 
 def cap(world: World, micros: int, level: str = "workspace") -> None:

@@ -312,10 +312,10 @@ def test_the_installation_is_counted_and_no_tenant_is_named(world: World, elsewh
 def test_the_role_that_counts_sees_states_and_nothing_else(counts: None) -> None:
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
         owner.execute("set role remit_dispatch")
-        owner.execute("select state, kind from agents_call")
-        for column in ("id", "organisation_id", "arguments", "sealed_result"):
+        owner.execute("select state from agents_run")
+        for column in ("id", "organisation_id", "summary", "options"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), owner.transaction():
-                owner.execute(f"select {column} from agents_call".encode())
+                owner.execute(f"select {column} from agents_run".encode())
 
 
 def test_requests_are_counted_by_door_and_status_and_never_by_path() -> None:
