@@ -48,6 +48,7 @@ STATUS: dict[str, int] = {
     # what it is about
     "conflict": 409,
     "not_published": 409,
+    "not_money": 422,
     "schema_rejected": 422,
     "policy_rejected": 422,
     "vocabulary_rejected": 422,

@@ -1,10 +1,13 @@
 """Who gets past which door: every route, knocked at by nobody, by a member of another workspace, by an agent, and by whoever may."""
 
+import json
 import secrets
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.middleware.csrf import get_token
+from django.test import Client
 from django.urls import URLPattern
 
 from agents import identity, organisations, policies
@@ -188,3 +191,16 @@ def test_whoever_may_gets_in_and_each_change_leaves_an_entry(world: World, names
         reply = knock(names, door, tokens[door[4]])
         assert reply.status in {200, 201}, (door, reply)
         assert door[0] == "GET" or len(world.events()) > before, door
+
+
+def test_a_session_reads_and_changes_things_only_with_its_csrf_token(world: World) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(get_user_model().objects.get(pk=world.people["olga"].user), backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get(f"{API}/runs?workspace=desk").status_code == 200
+    order = json.dumps({**DESK, "agent": "teller"})
+    refused = client.post(f"{API}/runs", order, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    token = get_token(refused.wsgi_request)
+    client.cookies["csrftoken"] = token
+    begun = client.post(f"{API}/runs", order, content_type="application/json", headers={"X-CSRFToken": token})
+    assert begun.status_code == 201
