@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 SOURCES := controlplane agents approvals audit budgets bench tests manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run manage stop test fast real bench golden check migrate doctor reset format lock
+.PHONY: help setup setup-dev run links manage stop test fast real bench golden check migrate doctor reset format lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ run: setup ## everything with the demo, until Ctrl-C (HOST=, PORT=, JSON=1)
 
 manage: setup ## a management command beside them, as in DO="demo trigger loop --wait"
 	@$(SERVICES) exec -- $(BIN)/python manage.py $(DO)
+
+links: setup ## fresh one-time links into the demo's console
+	@$(SERVICES) exec -- $(BIN)/python manage.py demo links
 
 stop: setup ## the servers, if a run was killed before it could stop them
 	@$(SERVICES) stop

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from controlplane.demo import border, playing, scene, seeding, stories, tokens, waiting
+from controlplane.demo import border, links, playing, scene, seeding, stories, tokens, waiting
 from controlplane.demo.scene import Scene
 from controlplane.management import plain
 
@@ -24,6 +25,7 @@ class Command(plain.Plain):
         trigger.add_argument("story", choices=sorted(stories.BY_NAME))
         trigger.add_argument("--wait", action="store_true", help="until it ended or waits for people, and say how")
         verbs.add_parser("tokens", help="personal tokens of the demo's people")
+        verbs.add_parser("links", help="fresh one-time links into the console")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
@@ -45,7 +47,7 @@ class Command(plain.Plain):
         made = scene.find()
         found = waiting.listed(made) if made else []
         if options["json"]:
-            return self.say_json({"requests": [asdict(each) for each in found], "links": {}})
+            return self.say_json({"requests": [asdict(each) for each in found], "links": links.fresh(made) if made and found else {}})
         return self.say(*(f"{each.id}  {each.title}  ({each.expires_in_s // 60} min left)" for each in found))
 
     def trigger(self, dsn: str, options: Mapping[str, Any]) -> None:
@@ -55,6 +57,9 @@ class Command(plain.Plain):
         for each in playing.carry_on(made, [run.id], work=playing.leave_it) if options["wait"] else ():
             self.say(f"{each.state}  {each.summary}".rstrip())
             self.say(*(f"{asked.id}  {asked.title}  ({asked.required} to sign: {' '.join(asked.reasons)})" for asked in each.waiting))
+
+    def links(self, _dsn: str, _options: Mapping[str, Any]) -> None:
+        self.say(*(f"{view:<9} {settings.PUBLIC_URL}{address}" for view, address in links.fresh(_there()).items()))
 
     def tokens(self, _dsn: str, _options: Mapping[str, Any]) -> None:
         self.say(*(f"{name:<7} {scene.CAST[name]:<9} {token}" for name, token in tokens.keep(_there()).items()))
@@ -72,4 +77,5 @@ VERBS: Mapping[str, Callable[[Command, str, Mapping[str, Any]], None]] = {
     "waiting": Command.waiting,
     "trigger": Command.trigger,
     "tokens": Command.tokens,
+    "links": Command.links,
 }
