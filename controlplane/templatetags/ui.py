@@ -180,6 +180,15 @@ def value(found: Any) -> str:
 
 
 @register.filter
+def side(change: dict[str, Any], name: str) -> str:
+    """One side of a change; an amount in cents as money, because that is how people read it."""
+    found = change.get(name)
+    if isinstance(found, int) and not isinstance(found, bool) and str(change.get("pointer", "")).endswith("_cents"):
+        return money.dollars(found * 10_000)
+    return value(found)
+
+
+@register.filter
 def pretty(found: Any) -> str:
     """JSON over several lines, for a <pre>."""
     return visible(json.dumps(found, ensure_ascii=False, indent=2))
