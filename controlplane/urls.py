@@ -7,12 +7,17 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from controlplane import health
 from controlplane.api import agents, approvals, audit, budgets, connectors, errors, keys, members, policies, runs, stops, tools
 from controlplane.api.routing import at
+from controlplane.console import agents as pages_agents
 from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
+from controlplane.console import permissions as pages_permissions
+from controlplane.console import jumps as pages_jumps
+from controlplane.console import overview as pages_overview
 from controlplane.console import runs as pages_runs
 from controlplane.console import signin
 from controlplane.console import stops as pages_stops
+from controlplane.console import tools as pages_tools
 
 # The viewer's own styles and pictures; it is the only page that needs either.
 _docs = csp_update({"style-src": ["'unsafe-inline'"], "img-src": ["data:"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
@@ -63,6 +68,14 @@ console: list[URLPattern | URLResolver] = [
     path("approvals", pages_approvals.inbox),
     path("approvals/<str:identifier>", pages_approvals.detail),
     path("approvals/<str:identifier>/vote", pages_approvals.vote),
+    path("overview", pages_overview.page),
+    path("demo/<str:story>", pages_overview.play),
+    path("go", pages_jumps.go),
+    path("agents", pages_agents.listed),
+    path("agents/<str:slug>", pages_agents.detail),
+    path("agents/<str:slug>/change", pages_agents.change),
+    path("tools", pages_tools.listed),
+    path("tools/<str:name>", pages_tools.detail),
     path("runs", pages_runs.listed),
     path("runs/<str:identifier>", pages_runs.detail),
     path("runs/<str:identifier>/stop", pages_runs.stop),
@@ -70,6 +83,7 @@ console: list[URLPattern | URLResolver] = [
     path("budgets/cap", pages_budgets.cap),
     path("budgets/prices", pages_budgets.price),
     path("budgets/<str:level>/<str:target>", pages_budgets.level),
+    path("permissions", pages_permissions.matrix),
     path("audit", pages_audit.listed),
     path("audit/export", pages_audit.export),
     path("audit/<str:identifier>", pages_audit.entry),

@@ -17,12 +17,15 @@ TABS = {"policy": "Policy", "input": "Input", "output": "Output", "refusal": "Re
 FIRST = 4096  # characters of a payload that are in the page unless more is asked for
 MOST = 512 * 1024
 ENTRIES = 50
+WEEKDAYS = dict(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), start=1))
 
 
 def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequence[Request]) -> dict[str, Any]:
     """What the chosen tab shows."""
     effect = runs.effects(run).filter(call=call).first()
-    tabs = {name: word for name, word in TABS.items() if (name != "refusal" or call.refusal) and (name != "effect" or effect or call.is_write)}
+    tabs = {
+        name: word for name, word in TABS.items() if (name != "refusal" or call.refusal) and (name != "effect" or effect or call.is_write)
+    }
     tab = asked.text(request, "tab")
     tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"
     full = asked.text(request, "full") == "1"
@@ -30,11 +33,16 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
     entries = log.entries(run=run.id, subject=call.id).order_by("at", "id")[:ENTRIES] if tab == "links" and place.may("audit_view") else []
     return {
         "tabs": [(name, word, asked.address(request, call=call.id, tab=name, full="")) for name, word in tabs.items()],
-        "tab": tab, "decision": decided.get("decision"), "judged": _judged(decided.get("request") or {}),
+        "tab": tab,
+        "decision": decided.get("decision"),
+        "judged": _judged(decided.get("request") or {}),
         "payload": cut(call.arguments if tab == "input" else call.result, full=full) if tab in {"input", "output"} else None,
-        "more": asked.address(request, call=call.id, tab=tab, full="1"), "refusal": value(call.refusal) if call.refusal else None,
-        "effect": effect, "asked_people": next((each for each in reversed(waits) if each.call_id == call.id), None), "entries": entries,
-    }  # fmt: skip
+        "more": asked.address(request, call=call.id, tab=tab, full="1"),
+        "refusal": value(call.refusal) if call.refusal else None,
+        "effect": effect,
+        "asked_people": next((each for each in reversed(waits) if each.call_id == call.id), None),
+        "entries": entries,
+    }
 
 
 def value(text: str) -> Any:
@@ -57,10 +65,19 @@ def _judged(request: dict[str, Any]) -> list[tuple[str, Any]]:
     """The context that the rules were asked with, in words."""
     agent = request.get("agent") or {}
     rows = [
-        ("Agent", agent.get("slug")), ("Stage", agent.get("stage")), ("Category", agent.get("category")), ("Action", request.get("action")), ("Model", request.get("model")),
-        ("Run is about", request.get("subject")), ("Objects belong to", request.get("owners")), ("Unknown objects", request.get("unknown_objects")),
-        ("Calls before", request.get("calls")), ("Writes before", request.get("writes")), ("Hour (UTC)", request.get("hour")), ("Weekday", request.get("weekday")),
-    ]  # fmt: skip
+        ("Agent", agent.get("slug")),
+        ("Stage", agent.get("stage")),
+        ("Category", agent.get("category")),
+        ("Action", request.get("action")),
+        ("Model", request.get("model")),
+        ("Run is about", request.get("subject")),
+        ("Objects belong to", request.get("owners")),
+        ("Unknown objects", request.get("unknown_objects")),
+        ("Calls before", request.get("calls")),
+        ("Writes before", request.get("writes")),
+        ("Hour (UTC)", request.get("hour")),
+        ("Weekday", WEEKDAYS.get(request.get("weekday") or 0)),
+    ]
     return [(word, found) for word, found in rows if found not in (None, "", [])]
 
 
@@ -72,7 +89,11 @@ def conversation(steps: Iterable[Step], *, full: str = "") -> list[dict[str, Any
         parts = _parts(step.kind, found if isinstance(found, dict) else {"text": str(found)})
         most = MOST if full == step.id else FIRST
         said.append(
-            {"step": step, "parts": [(source, text[:most]) for source, text in parts if text], "rest": sum(max(len(text) - most, 0) for _, text in parts)}
+            {
+                "step": step,
+                "parts": [(source, text[:most]) for source, text in parts if text],
+                "rest": sum(max(len(text) - most, 0) for _, text in parts),
+            }
         )
     return said
 
@@ -94,6 +115,8 @@ def _parts(kind: str, content: dict[str, Any]) -> list[tuple[str, str]]:
         ]
     if kind == Step.Kind.TOOL:
         blocks = (content.get("result") or {}).get("content", [])
-        source = f"From the tool {content.get('tool')}" if content.get("status") == "applied" else f"From the gate, about {content.get('tool')}"
+        source = (
+            f"From the tool {content.get('tool')}" if content.get("status") == "applied" else f"From the gate, about {content.get('tool')}"
+        )
         return [(source, "\n".join(str(block.get("text", block)) for block in blocks))]
     return [("Written by the agent or the gate at the end", str(content.get("summary", content.get("text", ""))))]

@@ -1,10 +1,11 @@
 """The time axis of a waterfall: where a moment lies between 0 and 100. Long stretches in which nothing but waiting happens are folded."""
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-FOLDED = 0.25  # of all the time that something happened: the most that one idle stretch takes up
+# Of all the time that something happened, the most that one stretch takes up in which nothing did, or in which people were waited for.
+IDLE, WAIT = 0.25, 0.9
 NARROWEST = 0.6  # per cent; a shorter bar could not be seen
 
 
@@ -30,16 +31,17 @@ class Axis:
         return f"{left:.2f}%", f"{width:.2f}%"
 
 
-def axis(busy: Iterable[tuple[float, float]], end: float) -> Axis:
-    """An axis from 0 to `end` on which `busy` are the stretches when something happened."""
+def axis(busy: Iterable[tuple[float, float]], waits: Sequence[tuple[float, float]], end: float) -> Axis:
+    """An axis from 0 to `end` on which `busy` are the stretches when something happened, and `waits` those when people were asked."""
     merged = _merged(busy)
-    most = max(sum(b - a for a, b in merged) * FOLDED, 0.001)
+    worked = max(sum(b - a for a, b in merged), 0.004)
     moments, places, is_folded, now = [0.0], [0.0], False, 0.0
     for start, stop in [*merged, (end, end)]:
         for until, is_idle in ((start, True), (stop, False)):
             if until <= now:
                 continue
             length = until - now
+            most = worked * (WAIT if any(a < until and b > now for a, b in waits) else IDLE)
             if is_idle and merged and length > most:
                 length, is_folded = most, True
             moments.append(until)

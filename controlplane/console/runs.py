@@ -36,28 +36,51 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     since, over, refused = asked.day(request, "since"), asked.day(request, "over"), asked.text(request, "with") == "refused"
     whole = runs.visible(by=place.principal, workspace=place.workspace.id)
     narrow = runs.narrowed(
-        runs.visible(by=place.principal, workspace=place.workspace.id, agent=agent), text=text, since=since, over_since=over, refused=refused
+        runs.visible(by=place.principal, workspace=place.workspace.id, agent=agent),
+        text=text,
+        since=since,
+        over_since=over,
+        refused=refused,
     )
     counts = runs.counted(narrow)
     found = narrow.filter(state=state) if state else narrow
     last = asked.text(request, "after")
     rows = list((runs.beyond(found, last) if last else found)[: SHOWN + 1])
     more, rows = len(rows) > SHOWN, rows[:SHOWN]
-    names = {"state": STATES.get(state, state), "agent": agent, "q": text, "since": request.GET.get("since", "") if since else "",
-             "over": request.GET.get("over", "") if over else "", "with": "a refusal" if refused else ""}  # fmt: skip
+    names = {
+        "state": STATES.get(state, state),
+        "agent": agent,
+        "q": text,
+        "since": request.GET.get("since", "") if since else "",
+        "over": request.GET.get("over", "") if over else "",
+        "with": "a refusal" if refused else "",
+    }
     spent = reservations.of_runs([row.id for row in rows])
     total = sum(counts.values())
     context = {
-        "rows": [(row, spent.get(row.id, 0), waterfall.lasted(row, timezone.now())) for row in rows], "state": state, "agent": agent, "q": text,
-        "agents": contracts.in_workspace(place.workspace.id), "states": STATES, "with": "refused" if refused else "",
-        "facets": [(name, word, counts.get(name, 0), asked.address(request, state="" if name == state else name, after="")) for name, word in STATES.items()
-                   if counts.get(name) or name == state],
-        "all": asked.address(request, state="", after=""), "total": total, "capped": total == runs.MOST_COUNTED,
+        "rows": [(row, spent.get(row.id, 0), waterfall.lasted(row, timezone.now())) for row in rows],
+        "state": state,
+        "agent": agent,
+        "q": text,
+        "agents": contracts.in_workspace(place.workspace.id),
+        "states": STATES,
+        "with": "refused" if refused else "",
+        "facets": [
+            (name, word, counts.get(name, 0), asked.address(request, state="" if name == state else name, after=""))
+            for name, word in STATES.items()
+            if counts.get(name) or name == state
+        ],
+        "all": asked.address(request, state="", after=""),
+        "total": total,
+        "capped": total == runs.MOST_COUNTED,
         "chips": [(name, value, asked.address(request, **{name: "", "after": ""})) for name, value in names.items() if value],
         "without": _most(runs.counted(whole)) if not rows and not last and any(names.values()) else "",
-        "next": asked.address(request, after=rows[-1].id) if more else "", "first": asked.address(request, after="") if last else "",
-        "here": asked.address(request), "since": names["since"], "over": names["over"],
-    }  # fmt: skip
+        "next": asked.address(request, after=rows[-1].id) if more else "",
+        "first": asked.address(request, after="") if last else "",
+        "here": asked.address(request),
+        "since": names["since"],
+        "over": names["over"],
+    }
     return render.page(request, "runs/list.html", context, fragment="rows" if request.headers.get("HX-Target") == "rows" else "")
 
 
@@ -117,14 +140,24 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
     picture = waterfall.draw(run, calls, waits, now=now)
     people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
     context: dict[str, Any] = {
-        "run": run, "picture": picture, "cut": cut, "view": view, "sentence": telling.sentence(calls), "people": people,
-        "owner": people.get(run.agent.owner_id, run.agent.owner_id), "handed_to": people.get(run.handed_to, run.handed_to),
+        "run": run,
+        "picture": picture,
+        "cut": cut,
+        "view": view,
+        "sentence": telling.sentence(calls),
+        "people": people,
+        "owner": people.get(run.agent.owner_id, run.agent.owner_id),
+        "handed_to": people.get(run.handed_to, run.handed_to),
         "started_by": people.get(run.started_by, "the agent itself" if run.started_by_kind == "agent" else run.started_by),
-        "meters": _meters(run, now), "is_over": run.state in Run.OVER, "open": next((each for each in waits if each.state == "OPEN"), None),
-        "refused": refused.as_dict() if refused else None, "reason": reason, "chosen": chosen,
+        "meters": _meters(run, waterfall.lasted(run, now), waterfall.waited(run, waits, now)),
+        "is_over": run.state in Run.OVER,
+        "open": next((each for each in waits if each.state == "OPEN"), None),
+        "refused": refused.as_dict() if refused else None,
+        "reason": reason,
+        "chosen": chosen,
         "said": inspector.conversation(runs.steps(run), full=asked.text(request, "full")) if view == "said" else [],
         "here": asked.address(request),
-    }  # fmt: skip
+    }
     if chosen is not None and view == "calls":
         context |= inspector.opened(request, place, run, chosen, waits)
     fragment = "body" if request.headers.get("HX-Target") == "run" else ""
@@ -144,14 +177,13 @@ def _chosen(calls: list[Call], identifier: str) -> Call | None:
     return next((call for call in reversed(calls) if call.is_write), calls[-1])
 
 
-def _meters(run: Run, now: Any) -> list[dict[str, Any]]:
+def _meters(run: Run, lasted: float, waited: float) -> list[dict[str, Any]]:
     """What the run used of each of its caps."""
     purse = reservations.balance("run", run.id)
-    seconds = int(waterfall.worked(run, now))
     return [
         {"word": "Steps", "part": run.steps, "whole": run.max_steps},
         {"word": "Tool calls", "part": run.tool_calls, "whole": run.max_tool_calls},
         {"word": "Tokens", "part": run.tokens, "whole": run.max_tokens},
         {"word": "Cost", "part": purse.spent, "whole": run.max_micros, "held": purse.reserved, "unit": "money"},
-        {"word": "Working time", "part": seconds, "whole": run.max_seconds, "unit": "time", "waited": run.waited_ms / 1000},
+        {"word": "Working time", "part": max(lasted - waited, 0.0), "whole": run.max_seconds, "unit": "time", "waited": waited},
     ]

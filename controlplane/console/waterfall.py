@@ -41,9 +41,10 @@ def lasted(run: Run, now: datetime.datetime) -> float:
     return max(((run.finished_at or now) - run.started_at).total_seconds(), 0.0)
 
 
-def worked(run: Run, now: datetime.datetime) -> float:
-    """The same without the time spent waiting for people, as the cap counts it."""
-    return max(lasted(run, now) - run.waited_ms / 1000, 0.0)
+def waited(run: Run, waits: Sequence[Request], now: datetime.datetime) -> float:
+    """Seconds spent waiting for people, which the cap does not count; a wait that goes on is counted up to now."""
+    going = [(now - each.opened_at).total_seconds() for each in waits if each.decided_at is None and not each.is_draft]
+    return run.waited_ms / 1000 + max([*going, 0.0])
 
 
 def draw(run: Run, calls: Sequence[Call], waits: Sequence[Request], *, now: datetime.datetime) -> Picture:
@@ -63,7 +64,7 @@ def draw(run: Run, calls: Sequence[Call], waits: Sequence[Request], *, now: date
             if wait.decided_at and call.finished_at:
                 busy.append((since(wait.decided_at), since(call.finished_at)))
         end = max(end, since(call.finished_at)) if call.finished_at else end
-    axis = lanes.axis(busy, end)
+    axis = lanes.axis(busy, [(since(each.opened_at), since(each.decided_at)) for each in waits], end)
     rows = []
     for call in calls:
         wait = by_call.get(call.id)
@@ -80,8 +81,21 @@ def _call(call: Call, axis: lanes.Axis, start: float, end: float) -> Row:
     look = "k-err" if call.state in {Call.State.REFUSED, Call.State.FAILED, Call.State.DENIED} else f"k-{kind.lower()}"
     x, width = axis.bar(start, end)
     is_open = call.finished_at is None and call.state not in {Call.State.HELD, Call.State.DRAFTED}
-    return Row(call.id, call.name, kind, look, call.state, call.tier, start, end - start, is_open, call.settled_micros,
-               0 if call.finished_at else call.reserved_micros, x, width)  # fmt: skip
+    return Row(
+        call.id,
+        call.name,
+        kind,
+        look,
+        call.state,
+        call.tier,
+        start,
+        end - start,
+        is_open,
+        call.settled_micros,
+        0 if call.finished_at else call.reserved_micros,
+        x,
+        width,
+    )
 
 
 def _wait(call: Call, wait: Request, axis: lanes.Axis, start: float, end: float) -> Row:
