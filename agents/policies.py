@@ -8,7 +8,7 @@ from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
 from agents import cedar, organisations, tools, vocabulary
-from agents.models import AgentVersion, PolicySet, Workspace
+from agents.models import AgentVersion, Member, PolicySet, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
 
@@ -145,6 +145,15 @@ def _compiled(organisation: str, workspace: str, identifier: str, registry: int)
         return rejected
 
 
+def in_force(organisation: str, workspace: str) -> tuple[PolicySet | None, cedar.Compiled | cedar.PolicyRejected | None]:
+    """The active version of a workspace's rules, and the compiled rules that decide. Call inside `tenancy.within`."""
+    active = PolicySet.objects.filter(workspace_id=workspace, state=PolicySet.State.ACTIVE).first()
+    if active is None:
+        return None, None
+    registry = Workspace.objects.values_list("registry", flat=True).get(id=workspace)
+    return active, _compiled(organisation, workspace, active.id, registry)
+
+
 def decide(
     *,
     organisation: str,
@@ -209,3 +218,18 @@ def as_record(decision: Decision, request: vocabulary.Request) -> dict[str, Any]
     """The full decision input and answer, for back-tests and replay. The arguments are kept beside it, redacted."""
     asked = asdict(request) | {"arguments": "kept with the call", "subject": sorted(request.subject), "owners": sorted(request.owners)}
     return {"request": asked, "decision": asdict(decision)}
+
+
+def read(organisation: str, row: PolicySet) -> cedar.Compiled | cedar.PolicyRejected:
+    """Any version, compiled against the tools registered now; or why it does not fit them. Call inside `tenancy.within`."""
+    registry = Workspace.objects.values_list("registry", flat=True).get(id=row.workspace_id)
+    return _compiled(organisation, row.workspace_id, row.id, registry)
+
+
+def why_not_activate(by: Principal, row: PolicySet) -> str:
+    """Why this person should leave it to another, or nothing: rules take two people where there are two. Call inside `tenancy.within`."""
+    proposer = Member.objects.filter(id=row.proposed_by).values_list("person", flat=True).first()
+    if proposer is None or proposer != by.person:
+        return ""
+    others = [member.name for member in organisations.holding("policies_activate", row.workspace_id) if member.person != by.person]
+    return f"You proposed it; another person activates it: {', '.join(others[:5])}." if others else ""

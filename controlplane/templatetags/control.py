@@ -2,6 +2,7 @@
 
 from django import template
 
+from agents import access
 from budgets import money
 
 register = template.Library()
@@ -19,3 +20,16 @@ def movement(kind: str) -> str:
 def dollars_round(micros: int) -> str:
     """A forecast: more than two decimals would be a lie."""
     return "about " + money.dollars(-(-micros // 10_000) * 10_000)
+
+
+@register.inclusion_tag("permissions/word.html")
+def outcome(cell: access.Access) -> dict[str, object]:
+    """A cell of the access matrix as icon, word and colour."""
+    return {"cell": cell, "on": ", ".join(cell.on[:3]) or "arguments"}
+
+
+@register.filter
+def reach(cell: access.Access) -> str:
+    """A range of tiers in words."""
+    words = {"AUTO": "Auto", "ONE": "One human", "TWO": "Two humans", "REFUSED": "Refused"}
+    return words[cell.lowest] if cell.lowest == cell.highest else f"{words[cell.lowest]} to {words[cell.highest].lower()}"
