@@ -47,10 +47,13 @@ class Fleet:
 
     def web(self, name: str) -> int:
         """Start a web process and wait until it answers; says its port."""
+        self.begin_web(name)
+        hosted.until(lambda: self.is_answering(self.ports[name]), within_s=30)
+        return self.ports[name]
+
+    def begin_web(self, name: str) -> None:
         port = self.ports.setdefault(name, free_port())
         self._start(name, programs.of_this_checkout().web("127.0.0.1", port).command)
-        hosted.until(lambda: self.is_answering(port), within_s=30)
-        return port
 
     def worker(self, name: str) -> None:
         """Start a worker and wait until it looks for work."""
