@@ -1,14 +1,14 @@
 """Requests counted where they enter, by class of door. Labels name doors and status classes, never an organisation, a person or a path."""
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from controlplane import hop
 
-Application = Callable[[hop.Scope, hop.Receive, hop.Send], Awaitable[None]]
+Application = Callable[[hop.Scope, hop.Receive, hop.Send], Coroutine[Any, Any, None]]
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 from django.db import connection
 
 from agents import identity
@@ -130,6 +131,22 @@ def test_samples_start_the_same_programs_as_make_run() -> None:
         text = (DEPLOY / name).read_text()
         for option in ("--interface", "--workers", "--workers-kill-timeout", web[-1]):
             assert option in text, (name, option)
+
+
+def test_compose_pins_its_images_closes_its_containers_and_gives_the_owner_s_password_to_one_job() -> None:
+    house = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    services = house["services"]
+    assert set(services) == {"postgres", "valkey", "migrate", "web", "worker", "sweep"}
+    assert all(re.fullmatch(r"\S+:\d[\w.-]+", service["image"]) for service in services.values())
+    assert {name for name, service in services.items() if "database_owner_url" in service["secrets"]} == {"migrate"}
+    assert {name for service in services.values() for name in service["secrets"]} == set(house["secrets"])
+    for name in ("migrate", "web", "worker", "sweep"):
+        assert services[name]["read_only"]
+        assert services[name]["cap_drop"] == ["ALL"]
+    assert house["networks"]["inside"]["internal"]
+    assert services["postgres"]["networks"] == services["valkey"]["networks"] == ["inside"]
+    assert "ports" not in services["postgres"]
+    assert services["web"]["ports"] == ["127.0.0.1:8000-8009:8000"]
 
 
 def test_the_units_are_what_systemd_takes(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The worker: every kind of work is done once, what goes wrong stays with its own piece, and a lost lease writes nothing."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import connection, connections
 
@@ -119,6 +121,27 @@ def test_a_call_left_behind_before_anything_was_sent_fails_and_its_money_returns
     worker.drain()
     row = hosted.call_of(world, said.call)
     assert (row.state, hosted.work_of(world)) == (Call.State.FAILED, [])
+
+
+def test_a_call_that_goes_on_at_that_very_moment_is_not_given_back(world: World) -> None:
+    """Recovery has looked (ADMITTED) and waits for the run's lock while the call's own process writes the intent down."""
+    run = world.start()
+    said = run.call(*PAY)
+    change = "update agents_call set state = %s, finished_at = null where organisation_id = %s and id = %s"
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute(change, ["ADMITTED", world.organisation, said.call])
+        cursor.execute("select work_ring(%s, 'call.recover', %s)", [world.organisation, said.call])
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute("select 1 from agents_run where organisation_id = %s and id = %s for update", [world.organisation, run.run.id])
+        hand = threading.Thread(target=drain_elsewhere)
+        hand.start()
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as looking:
+            waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%gate_settle%'"
+            hosted.until(lambda: (row := looking.execute(waiting).fetchone()) is not None and row[0] > 0)
+        cursor.execute(change, ["SENDING", world.organisation, said.call])
+    hand.join(15)
+    assert hosted.call_of(world, said.call).state == Call.State.SENDING
+    assert "call.recovered" not in world.events(subject=said.call)
 
 
 def test_poison_comes_back_later_each_time_and_the_work_behind_it_is_done(world: World, elsewhere: World, folder: Path) -> None:
