@@ -251,3 +251,8 @@ def ground(*, organisation: str, workspace: str, engaged: Sequence[Stop], clock:
     """What the workspace's cells rest on: its rules in force, its stops, the hour. Call inside `tenancy.within`."""
     active, compiled = policies.in_force(organisation, workspace)
     return Ground(organisation, workspace, active, compiled, engaged, *clock, tier_for=tier_for)
+
+
+def under(known: Ground, compiled: cedar.Compiled) -> Ground:
+    """The same ground under other rules: what a proposed version would change."""
+    return replace(known, compiled=compiled)

@@ -298,8 +298,19 @@ def seat(*, by: Principal, member: Member, workspace: Workspace, role: str) -> S
 
 
 def unseat(*, by: Principal, member: Member, workspace: Workspace, role: str) -> None:
-    """Take a role away; permissions that no other role of theirs gives go with it."""
+    """Take a role away; permissions that no other role of theirs gives go with it. Raises Conflict for a workspace's last owner."""
     with tenancy.within(by.organisation):
+        if (
+            role == "owner"
+            and not Seat.objects.filter(workspace=workspace, role=role, member__is_active=True).exclude(member=member).exists()
+        ):
+            raise Conflict(
+                "This is the last owner of the workspace.",
+                rule="last owner",
+                current=member.name,
+                limit="1 or more owners",
+                next_step="Give the role to somebody else first.",
+            )
         Seat.objects.filter(member=member, workspace=workspace, role=role).delete()
         _follow(member, workspace)
         log.append("seat.removed", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})

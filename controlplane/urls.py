@@ -11,9 +11,12 @@ from controlplane.console import agents as pages_agents
 from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
-from controlplane.console import permissions as pages_permissions
+from controlplane.console import health as pages_health
 from controlplane.console import jumps as pages_jumps
+from controlplane.console import members as pages_members
 from controlplane.console import overview as pages_overview
+from controlplane.console import permissions as pages_permissions
+from controlplane.console import policies as pages_policies
 from controlplane.console import runs as pages_runs
 from controlplane.console import signin
 from controlplane.console import stops as pages_stops
@@ -84,6 +87,14 @@ console: list[URLPattern | URLResolver] = [
     path("budgets/prices", pages_budgets.price),
     path("budgets/<str:level>/<str:target>", pages_budgets.level),
     path("permissions", pages_permissions.matrix),
+    path("policies", pages_policies.listed),
+    path("policies/propose", pages_policies.propose),
+    path("policies/<str:identifier>", pages_policies.version),
+    path("policies/<str:identifier>/activate", pages_policies.activate),
+    path("members", pages_members.listed),
+    path("members/add", pages_members.add),
+    path("members/<str:identifier>/role", pages_members.role),
+    path("health", pages_health.show),
     path("audit", pages_audit.listed),
     path("audit/export", pages_audit.export),
     path("audit/<str:identifier>", pages_audit.entry),

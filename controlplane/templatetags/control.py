@@ -33,3 +33,9 @@ def reach(cell: access.Access) -> str:
     """A range of tiers in words."""
     words = {"AUTO": "Auto", "ONE": "One human", "TWO": "Two humans", "REFUSED": "Refused"}
     return words[cell.lowest] if cell.lowest == cell.highest else f"{words[cell.lowest]} to {words[cell.highest].lower()}"
+
+
+@register.filter
+def at(names: dict[str, str], identifier: str) -> str:
+    """The name of a person by id; the id itself for whoever is no member."""
+    return names.get(identifier, identifier)
