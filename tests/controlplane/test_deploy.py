@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -220,7 +220,9 @@ def rest_of(reader: socket.socket) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_web_process_leaves_in_time_although_a_page_and_an_export_are_open(world: World, fleet: processes.Fleet) -> None:
+def test_a_web_process_leaves_in_time_although_a_page_and_an_export_are_open(
+    world: World, fleet: processes.Fleet, record_property: Callable[[str, object], None]
+) -> None:
     with tenancy.within(world.organisation), connection.cursor() as cursor:
         cursor.execute(
             "select count(audit_append(%s, %s, 'audit.read', 'system', 'tests', '', '', %s)) from generate_series(1, 15000)",
@@ -231,6 +233,7 @@ def test_a_web_process_leaves_in_time_although_a_page_and_an_export_are_open(wor
     export = export_that_stays_open(port, token)
     with wire.Socket(port, "/live/?workspace=desk", {"authorization": f"Bearer {token}"}):
         took = fleet.end("web", within_s=10)
+    record_property("left_after_s", round(took, 2))
     assert took < 5
     assert not rest_of(export).endswith(b"0\r\n\r\n"), "the export was cut, so it was open all the while"
     with pytest.raises(OSError, match="refused"):
