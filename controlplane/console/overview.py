@@ -74,7 +74,7 @@ def _numbers(place: Place, today: datetime.datetime) -> dict[str, Any]:
     if place.may("runs_view"):
         states = runs.tally(place.workspace.id, since=today)
         found |= {
-            "by_state": [(name, states[name]["runs"]) for name in Run.State.values if name in states],
+            "by_state": [(name, word, states[name]["runs"]) for name, word in Run.State.choices if name in states],
             "today_runs": sum(each["runs"] for each in states.values()),
             "calls": sum(each["calls"] for each in states.values()),
             "writes": sum(each["writes"] for each in states.values()),

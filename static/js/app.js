@@ -32,6 +32,12 @@
     document.addEventListener("visibilitychange", function () { if (!document.hidden) everything(); });
   }
   // Nothing moves under the pointer: a list being hovered or typed in is refreshed when it is left.
+  document.addEventListener("htmx:beforeRequest", function (event) {
+    var list = event.detail.elt;
+    if (!list.hasAttribute("data-calm") || !list.matches(":hover, :focus-within")) return;
+    event.preventDefault();
+    if (!list.dataset.later) { list.dataset.later = "1"; ["mouseleave", "focusout"].forEach(function (name) { list.addEventListener(name, function () { if (list.dataset.later && !list.matches(":hover, :focus-within")) { delete list.dataset.later; changed("runs"); } }); }); }
+  });
   document.addEventListener("htmx:beforeSwap", function (event) {
     var target = event.detail.target, open = target.querySelector("details.deny[open]");
     if (open && target.contains(document.activeElement)) event.detail.shouldSwap = false;
