@@ -1,7 +1,7 @@
 """The policy decision point: which version of a workspace's rules is in force, and what it says about a call."""
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Max, QuerySet
@@ -216,8 +216,20 @@ def denied(decision: Decision, *, tool: str) -> PolicyDenied:
 
 def as_record(decision: Decision, request: vocabulary.Request) -> dict[str, Any]:
     """The full decision input and answer, for back-tests and replay. The arguments are kept beside it, redacted."""
-    asked = asdict(request) | {"arguments": "kept with the call", "subject": sorted(request.subject), "owners": sorted(request.owners)}
-    return {"request": asked, "decision": asdict(decision)}
+    agent = request.agent
+    asked = {
+        "agent": {
+            "slug": agent.slug, "category": agent.category, "stage": agent.stage, "workspace": agent.workspace, "owner": agent.owner,
+        },
+        "action": request.action, "model": request.model, "arguments": "kept with the call", "subject": sorted(request.subject),
+        "owners": sorted(request.owners), "unknown_objects": request.unknown_objects, "calls": request.calls, "writes": request.writes,
+        "hour": request.hour, "weekday": request.weekday, "stage": request.stage,
+    }  # fmt: skip
+    said = {
+        "allowed": decision.allowed, "tier": decision.tier, "policies": list(decision.policies), "reasons": list(decision.reasons),
+        "errors": list(decision.errors), "policy_set": decision.policy_set, "digest": decision.digest,
+    }  # fmt: skip
+    return {"request": asked, "decision": said}
 
 
 def read(organisation: str, row: PolicySet) -> cedar.Compiled | cedar.PolicyRejected:

@@ -8,7 +8,7 @@ import django
 
 django.setup(set_prefix=False)
 
-from controlplane import hop  # noqa: E402
+from controlplane import hop, metering  # noqa: E402
 from controlplane.api import calls  # noqa: E402
 from controlplane.live import consumers  # noqa: E402
 from controlplane.mcp import endpoint  # noqa: E402
@@ -24,8 +24,8 @@ def door_of(path: str) -> hop.Door | None:
     return HOT.get(path)
 
 
-async def application(scope: hop.Scope, receive: hop.Receive, send: hop.Send) -> None:
-    """ASGI."""
+async def _application(scope: hop.Scope, receive: hop.Receive, send: hop.Send) -> None:
+    """ASGI, uncounted."""
     if scope["type"] == "lifespan":
         return await _lifespan(receive, send)
     if scope["type"] == "websocket":
@@ -43,3 +43,6 @@ async def _lifespan(receive: hop.Receive, send: hop.Send) -> None:
         if message["type"] == "lifespan.shutdown":
             hop.POOL.shutdown(wait=False, cancel_futures=True)
             return
+
+
+application = metering.counted(_application)

@@ -103,6 +103,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("REMIT
 SECURE_HSTS_SECONDS = 31536000 if SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE
 SECURE_SSL_REDIRECT = SECURE
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # probes come by plain http from beside the process
+METRICS_TOKEN = env_secret("REMIT_METRICS_TOKEN", "")  # who asks /metrics from another machine sends it as a bearer token
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -151,6 +153,7 @@ LOGIN_REDIRECT_URL = "/"
 
 # Where does it keep things --------------------------------------------------------------------------------------------------------------
 DATABASES = {"default": database(env_secret("DATABASE_URL"))}  # the application's role: owns nothing, cannot bypass row-level security
+DIRECT_DATABASE_URL = env_secret("DIRECT_DATABASE_URL", "")  # behind a transaction pooler: the server itself, for LISTEN
 DATABASE_OWNER_URL = env_secret("DATABASE_OWNER_URL", "")  # the owner's role: migrations only
 DEMO_DATABASE_URL = env_secret("DEMO_DATABASE_URL", "")  # the demo's own systems (helpdesk, billing, ...)
 REDIS_URL = env_secret("REDIS_URL", "redis://127.0.0.1:6379/0")  # hints only: losing it may cost latency, never an outcome

@@ -4,9 +4,12 @@
 CREATE OR REPLACE FUNCTION gate_settle(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_org text := p->>'organisation'; v_state text := p->>'state'; v_run agents_run; v_call agents_call; v_before int; v_error boolean := (p->>'is_error')::boolean;
+    v_quiet boolean := p->>'event' IN ('call.answered', 'call.failed') AND (p->>'tokens')::bigint = 0;
 BEGIN
     PERFORM set_config('app.organisation', v_org, true);
-    SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run' FOR UPDATE;
+    -- a read changes nothing of its run, so it neither waits for the run's row nor writes it
+    IF v_quiet THEN SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run';
+    ELSE SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run' FOR UPDATE; END IF;
     UPDATE agents_call SET state = v_state, result = p->>'result', sealed_result = p_sealed, result_digest = p->>'result_digest', refusal = coalesce(p->>'refusal', ''),
         settled_micros = (p->>'actual')::bigint,
         sealed_arguments = CASE WHEN v_state = 'IN_DOUBT' THEN sealed_arguments END,
@@ -18,10 +21,12 @@ BEGIN
     IF NOT FOUND THEN RETURN jsonb_build_object('settled', false); END IF;
     v_before := v_run.progress;
     IF v_call.is_write AND v_state = 'APPLIED' AND NOT v_error THEN v_run.progress := v_run.progress + 1; END IF;
-    UPDATE agents_run SET tokens = tokens + (p->>'tokens')::bigint, progress = v_run.progress,
-        state = CASE WHEN v_run.state = 'WAITING' AND NOT EXISTS (SELECT FROM agents_call WHERE organisation_id = v_org AND run_id = v_run.id AND state IN ('HELD', 'APPROVED'))
-                     THEN 'RUNNING' ELSE v_run.state END
-    WHERE organisation_id = v_org AND id = v_run.id;
+    IF NOT v_quiet THEN
+        UPDATE agents_run SET tokens = tokens + (p->>'tokens')::bigint, progress = v_run.progress,
+            state = CASE WHEN v_run.state = 'WAITING' AND NOT EXISTS (SELECT FROM agents_call WHERE organisation_id = v_org AND run_id = v_run.id AND state IN ('HELD', 'APPROVED'))
+                         THEN 'RUNNING' ELSE v_run.state END
+        WHERE organisation_id = v_org AND id = v_run.id;
+    END IF;
     IF v_call.is_write THEN
         PERFORM gate_finish_effect(v_org, v_call.id, v_state);
         UPDATE approvals_request SET state = CASE v_state WHEN 'APPLIED' THEN 'APPLIED' WHEN 'VOID' THEN 'VOID' WHEN 'DENIED' THEN 'DENIED' WHEN 'EXPIRED' THEN 'EXPIRED' ELSE 'FAILED' END,
