@@ -53,11 +53,12 @@ def own(on: stage.Stage, seconds: float) -> list[Callable[[], Figures]]:
     return found
 
 
-def others(stack: ExitStack, logs: Path, seconds: float) -> list[Callable[[], Figures]]:
+def others(stack: ExitStack, logs: Path, seconds: float, notes: list[str]) -> list[Callable[[], Figures]]:
     """The peers. Raises LookupError where they cannot be had."""
     if not PEERS.is_dir():
         raise LookupError(f"{PEERS} is not here, so neither the Django peer nor pgbench ran")
     scratch = peers.Scratch(PEERS)
+    notes.append(f"PostgreSQL {scratch.version} as it comes: every commit reaches the disk")
     port = tape.free_port()
     django = scratch.django(port, logs / "peer.log")
     stack.callback(product.end_group, django)
@@ -84,7 +85,7 @@ def measure(arguments: argparse.Namespace, logs: Path) -> report.Taken:
         before = weigh(on)
         targets = own(on, arguments.seconds)
         try:
-            targets += others(stack, logs, arguments.seconds)
+            targets += others(stack, logs, arguments.seconds, taken.notes)
         except LookupError as error:
             taken.notes.append(str(error))
         disturbed = 0
@@ -106,7 +107,7 @@ def measure(arguments: argparse.Namespace, logs: Path) -> report.Taken:
         taken.weights = [(name, before[name], after.get(name, 0.0)) for name in before]
     if disturbed:
         shown = f"{disturbed} of {arguments.rounds * len(targets)} measurements began while other programs kept the machine busy"
-        taken.notes.append(f"{shown}: take these figures for a lower bound, and repeat them on a quiet machine")
+        taken.notes.append(f"{shown}: a quiet one does better, so repeat them there")
     taken.notes.append("load by wrk" if load.WRK else "load by our own asyncio client: it shares the processors with what it measures")
     return taken
 
