@@ -1,0 +1,243 @@
+"""Overview, agents, tools and the jump: the right people see them, numbers lead to their rows, and forms leave their entry."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client, override_settings
+from pytest_django import Settings
+
+from agents import identity, stops, tools
+from agents.models import Agent
+from audit import log, tenancy
+from budgets import reservations
+from controlplane.connectors import builtin
+from controlplane.console import tools as pages_tools
+from controlplane.demo import building, scene
+from tests.controlplane import builtin_world
+from tests.controlplane.console_visits import browser, root, text, visit
+from tests.world import World
+
+
+@pytest.mark.parametrize(("name", "sees"), [("vera", True), ("olga", True), ("fiona", False)])
+def test_tools_are_for_those_who_may_see_them(world: World, name: str, sees: bool) -> None:
+    for page in ("tools", "tools/pay"):
+        assert visit(world, name, page).status_code == (200 if sees else 404)
+
+
+@pytest.mark.parametrize("page", ["overview", "runs", "agents", "agents/teller", "tools", "tools/pay", "go?q=pay"])
+def test_the_signed_out_sign_in_and_strangers_find_nothing(world: World, elsewhere: World, page: str) -> None:
+    assert visit(world, "", page).status_code == 302
+    client = browser(elsewhere, "olga")
+    theirs, absent = client.get(f"{root(world)}/{page}"), client.get("/no-such-org/desk/overview")
+    assert theirs.status_code == 404
+    assert theirs.content == absent.content
+
+
+@pytest.mark.parametrize("page", ["agents/nobody", "tools/nothing", "agents/%00", "tools/%00", "runs/%00"])
+def test_what_is_not_there_is_not_found(world: World, page: str) -> None:
+    assert visit(world, "olga", page).status_code == 404
+
+
+def test_an_agents_page_says_what_it_is_for_what_never_and_how_far(world: World) -> None:
+    page = text(visit(world, "vera", "agents/teller"))
+    for words in (
+        "Look after accounts.",
+        "Never pay twice.",
+        "scripted:idle",
+        "The policy decides about each write.",
+        "close_account",
+        "Repeats until flagged",
+    ):
+        assert words in page
+    assert "Change stage" not in page
+    assert "Keys are shown to people who manage agents." in page
+
+
+def test_keys_are_shown_by_their_beginning_only(world: World) -> None:
+    issued = identity.issue(by=world.people["olga"], agent=world.agent, label="laptop")
+    identity.revoke(by=world.people["olga"], key=identity.issue(by=world.people["olga"], agent=world.agent, label="old").key)
+    page = text(visit(world, "olga", "agents/teller"))
+    assert issued.token[:28] in page
+    assert issued.token not in page
+    assert issued.token[-43:] not in page
+    assert "Revoked" in page
+    assert "laptop" in page
+
+
+def test_a_stage_is_changed_by_a_form_that_leaves_its_entry(world: World) -> None:
+    client, address = browser(world, "olga"), f"{root(world)}/agents/teller/change"
+    assert client.post(address, {"stage": "READ_ONLY"}).status_code == 302
+    assert client.post(address, {"state": "PAUSED"}).status_code == 302
+    with tenancy.within(world.organisation):
+        agent = Agent.objects.get(id=world.agent.id)
+    assert (agent.stage, agent.state) == ("READ_ONLY", "PAUSED")
+    assert world.events("agent.changed") == ["agent.changed"] * 2
+    assert "Let it go on" in text(client.get(f"{root(world)}/agents/teller"))
+
+
+@pytest.mark.parametrize("form", [{"stage": "EVERYTHING"}, {"state": "RETIRED"}, {"state": "nonsense"}])
+def test_a_stage_that_does_not_exist_is_refused_on_the_page(world: World, form: dict[str, str]) -> None:
+    answer = browser(world, "olga").post(f"{root(world)}/agents/teller/change", form)
+    assert answer.status_code == 422
+    assert 'role="alert"' in text(answer)
+    assert not world.events("agent.changed")
+
+
+@pytest.mark.parametrize("name", ["ann", "vera", "sam", "ada"])
+def test_who_does_not_manage_agents_changes_none(world: World, name: str) -> None:
+    assert browser(world, name).post(f"{root(world)}/agents/teller/change", {"stage": "READ_ONLY"}).status_code == 404
+    assert not world.events("agent.changed")
+
+
+def test_a_tool_shows_its_arguments_and_what_people_said_of_it(world: World) -> None:
+    page = text(visit(world, "vera", "tools/pay"))
+    for words in ("<code>account</code>", "<code>amount</code>", "E1 honours our idempotency key", "$0.01", "Not reversible", "teller"):
+        assert words in page
+
+
+def test_a_tool_that_changed_upstream_is_shown_as_refused(world: World) -> None:
+    olga = world.people["olga"]
+    with tenancy.within(world.organisation):
+        connector = tools.get_connector("bank", workspace=world.workspace)
+    schema = {"type": "object", "properties": {"account": {"type": "string"}}}
+    tools.record_offers(by=olga, connector=connector, offers=[tools.Offer("pay", "Pay", "<b>Pay anybody</b>", schema, None, {}, {})])
+    page = text(visit(world, "vera", "tools/pay"))
+    assert "Changed upstream" in page
+    assert "&lt;b&gt;Pay anybody" in page
+    assert "<b>Pay anybody" not in page
+    assert "Changed upstream" in text(visit(world, "vera", "tools"))
+    assert "No longer active: refused" in text(visit(world, "vera", "agents/teller"))
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [("tools?q=zzz", "No tools match."), ("tools?kind=write&q=get_account", "No tools match."), ("agents?stage=DRAFT", "No agents match.")],
+)
+def test_an_empty_list_offers_the_way_back(world: World, page: str, words: str) -> None:
+    assert words in text(visit(world, "vera", page))
+
+
+def test_a_nested_schema_becomes_a_flat_table() -> None:
+    schema = {
+        "required": ["lines"],
+        "properties": {
+            "lines": {"type": "array", "items": {"type": "object", "properties": {"sku": {"type": "string", "enum": ["a"]}}}},
+            "odd": True,
+        },
+    }
+    rows = pages_tools.arguments(schema)
+    assert [(row["name"], row["type"], row["required"]) for row in rows] == [
+        ("lines", "array of object", True),
+        ("lines[].sku", "string", False),
+        ("odd", "anything", False),
+    ]
+
+
+def test_the_overview_puts_my_turn_first_and_tells_everybody_what_is_wrong(world: World) -> None:
+    calm = text(visit(world, "vera", "overview"))
+    assert "Nothing needs you." in calm
+    run = world.start(title="Pay Anna back")
+    run.call("pay", {"account": "a", "amount": 50})
+    assert "asks you to decide" in text(visit(world, "ann", "overview"))
+    assert "asks you to decide" not in text(visit(world, "olga", "overview"))
+    stops.engage(by=world.people["sam"], scope="agent", target="teller", reason="Duplicates.")
+    assert "Duplicates." in text(visit(world, "vera", "overview"))
+
+
+def test_a_purse_that_is_nearly_empty_needs_attention(world: World) -> None:
+    fiona = world.people["fiona"]
+    reservations.put_cap(
+        by=fiona, workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="month", cap_micros=12_000
+    )
+    assert "left this month" not in text(visit(world, "fiona", "overview"))
+    world.start().call("pay", {"account": "a", "amount": 5})
+    assert "has $0.002 left this month" in text(visit(world, "fiona", "overview"))
+    assert "left this month" not in text(visit(world, "vera", "overview"))
+
+
+def test_each_number_is_the_number_of_rows_behind_it(world: World) -> None:
+    for _ in range(3):
+        world.start()
+    world.start().call("pay", {"account": "a", "amount": 901})
+    client = browser(world, "olga")
+    page = text(client.get(f"{root(world)}/overview"))
+    tiles = re.findall(r'<div><a href="([^"]+/runs\?[^"]+)"><dt>([^<]+)</dt><dd>(\d+)', page)
+    checked = 0
+    for address, word, number in tiles:
+        rows = len(set(re.findall(r"/runs/(R-\w+)", text(client.get(address.replace("&amp;", "&"))))))
+        if word != "Their tool calls":
+            assert rows == int(number), word
+            checked += 1
+    assert checked >= 3
+
+
+def test_without_the_demo_there_are_no_stories(world: World) -> None:
+    with override_settings(DEMO=True):
+        assert "See it work" not in text(visit(world, "olga", "overview"))  # another organisation than the demo's
+        assert browser(world, "olga").post(f"{root(world)}/demo/refund").status_code == 404
+    with override_settings(DEMO=False):
+        assert browser(world, "olga").post(f"{root(world)}/demo/refund").status_code == 404
+
+
+def test_a_jump_leads_to_what_is_named(world: World) -> None:
+    run = world.start(reference="TCK-77")
+    held = run.call("pay", {"account": "a", "amount": 50})
+    here = root(world)
+    expected = {
+        run.run.id: f"{here}/runs/{run.run.id}",
+        run.run.id.lower(): f"{here}/runs/{run.run.id}",
+        held.call: f"{here}/runs/{run.run.id}?call={held.call}#call",
+        held.approval: f"{here}/approvals/{held.approval}",
+        world.agent.id: f"{here}/agents/teller",
+        "teller": f"{here}/agents/teller",
+        "pay": f"{here}/tools/pay",
+        "Audit log": f"{here}/audit",
+        "budgets": f"{here}/budgets",
+    }
+    client = browser(world, "olga")
+    for words, address in expected.items():
+        answer = client.get(f"{here}/go", {"q": words})
+        assert (answer.status_code, answer["Location"]) == (302, address), words
+    assert run.run.id in text(client.get(f"{here}/go", {"q": "tck-77"}))
+
+
+def test_a_jump_tells_nobody_what_they_may_not_see(world: World, elsewhere: World) -> None:
+    run = elsewhere.start()
+    for words in (run.run.id, "R-NONE", "zzz", "%", "\x00"):
+        answer = browser(world, "olga").get(f"{root(world)}/go", {"q": words})
+        assert answer.status_code == 200
+        assert "Nothing here is called" in text(answer) or "Jump to" in text(answer)
+    assert browser(world, "fiona").get(f"{root(world)}/go", {"q": "pay"}).status_code == 200  # no tools for finance
+    assert browser(world, "vera").get(f"{root(world)}/go", {"q": "audit"}).status_code == 200
+
+
+@pytest.fixture
+def demo(django_db_setup: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scene.Scene]:
+    with builtin_world.fresh_database() as dsn:
+        monkeypatch.setenv("DEMO_DATABASE_URL", dsn)
+        settings.DEMO, settings.DEMO_DATABASE_URL, settings.DATA_DIR = True, dsn, tmp_path
+        builtin.install(dsn)
+        yield scene.find() or building.build(dsn)
+
+
+def test_a_story_of_the_demo_starts_at_a_button_and_leaves_its_entry(demo: scene.Scene) -> None:
+    """One test for all of it: the demo is built once a database."""
+    here = f"/{scene.SLUG}/{scene.DESK}"
+
+    def press(name: str, story: str) -> Any:
+        client = Client()
+        client.force_login(demo.members[name].user, backend="django.contrib.auth.backends.ModelBackend")
+        return client.post(f"{here}/demo/{story}")
+
+    for name in ("Dana", "Ben"):
+        answer = press(name, "refund")
+        assert answer.status_code == 302
+        run = answer["Location"].rpartition("/")[2]
+        with tenancy.within(demo.organisation):
+            (entry,) = log.entries(event="demo.triggered", run=run)
+        assert entry.actor_id == demo.members[name].id
+    assert press("Ada", "refund").status_code == 404
+    assert press("Ben", "nonsense").status_code == 404

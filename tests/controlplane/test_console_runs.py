@@ -1,0 +1,324 @@
+"""The runs pages: who may see them, what they say in every state, what hostile text can do there (nothing), and stopping a run."""
+
+import datetime
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from agents import organisations, runs
+from agents.models import Call, Run, Step
+from approvals import requests
+from audit import tenancy
+from controlplane.console import lanes, telling, waterfall
+from tests.controlplane.console_visits import browser, entries, root, text, visit
+from tests.world import RunUnderTest, World
+
+HOSTILE = "<script>alert(1)</script>{{ 7|add:1 }}\u202e javascript:alert(1)"
+
+
+def busy(world: World) -> RunUnderTest:
+    """A run that read, was refused, and waits for a person."""
+    run = world.start(reference="TCK-1", title="Pay Anna back")
+    run.call("get_account", {"account": "a"})
+    run.call("pay", {"account": "a", "amount": 901})
+    run.call("pay", {"account": "a", "amount": 50})
+    return run
+
+
+@pytest.fixture
+def run(world: World) -> RunUnderTest:
+    return busy(world)
+
+
+def test_the_list_shows_runs_newest_first_with_their_state(world: World, run: RunUnderTest) -> None:
+    later = world.start(reference="TCK-2")
+    page = text(visit(world, "vera", "runs"))
+    assert page.index(later.run.id) < page.index(run.run.id)
+    assert "Waiting for approval" in page
+    assert "Pay Anna back" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=TCK-1", True),
+        ("q=tck-9", False),
+        ("q=anna", True),
+        ("state=WAITING", True),
+        ("state=FAILED", False),
+        ("agent=teller", True),
+        ("agent=nobody", False),
+        ("with=refused", True),
+        ("since=2000-01-01", True),
+        ("since=2999-01-01", False),
+        ("since=nonsense", True),
+        ("q=%00", True),
+        ("state=%00WAITING", True),
+    ],
+)
+def test_a_filter_is_in_the_address(world: World, run: RunUnderTest, query: str, found: bool) -> None:
+    page = visit(world, "vera", f"runs?{query}")
+    assert page.status_code == 200
+    assert (run.run.id in text(page)) is found
+
+
+def test_an_id_finds_its_run(world: World, run: RunUnderTest) -> None:
+    assert run.run.id in text(visit(world, "vera", f"runs?q={run.run.id[:6].lower()}"))
+
+
+def test_an_empty_list_says_whether_a_filter_made_it_so(world: World) -> None:
+    assert "No agent has run here yet." in text(visit(world, "vera", "runs"))
+    world.start()
+    page = text(visit(world, "vera", "runs?state=FAILED"))
+    assert "No runs match." in page
+    assert "1 without this filter" in page
+
+
+def test_the_next_page_goes_on_after_the_last_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.console.runs.SHOWN", 2)
+    made = [world.start().run.id for _ in range(5)][::-1]
+    client, address, seen = browser(world, "vera"), f"{root(world)}/runs", []
+    for _ in range(4):
+        page = text(client.get(address))
+        seen += re.findall(r'/runs/(R-\w+)"', page)
+        after = re.search(r'href="([^"]+)" rel="next"', page)
+        if after is None:
+            break
+        address = after[1].replace("&amp;", "&")
+    assert seen == made
+    assert "nothing older" in text(visit(world, "vera", "runs?after=R-NONE"))
+
+
+def test_a_list_of_any_length_costs_the_same_number_of_statements(world: World) -> None:
+    counts = []
+    client = browser(world, "vera")
+    for _ in range(2):
+        for _ in range(3):
+            busy(world)
+        with CaptureQueriesContext(connection) as caught:
+            client.get(f"{root(world)}/runs")
+        counts.append(len(caught))
+    assert counts[0] == counts[1]
+
+
+def test_a_run_says_in_one_sentence_what_it_did(world: World, run: RunUnderTest) -> None:
+    page = text(visit(world, "vera", f"runs/{run.run.id}"))
+    assert "Read with get_account, was refused pay and waits for one human on pay." in page
+    assert "TCK-1" in page
+    assert "of 50" in page
+    assert page.count('<svg class="lane"') == 4  # three calls and one wait
+
+
+@pytest.mark.parametrize("tab", ["policy", "input", "output", "refusal", "effect", "links", "nonsense"])
+def test_every_side_of_every_call_can_be_read(world: World, run: RunUnderTest, tab: str) -> None:
+    with tenancy.within(world.organisation):
+        calls = list(runs.calls(run.run))
+    for call in calls:
+        page = visit(world, "olga", f"runs/{run.run.id}?call={call.id}&tab={tab}")
+        assert page.status_code == 200
+        assert 'id="call"' in text(page)
+
+
+def test_the_policy_tab_names_rule_reason_and_what_was_asked(world: World, run: RunUnderTest) -> None:
+    page = text(visit(world, "vera", f"runs/{run.run.id}"))
+    assert "one-person" in page
+    assert "A payment above 10 needs a person." in page
+    assert "Calls before" in page
+
+
+def test_a_refusal_says_rule_now_limit_who_and_next(world: World, run: RunUnderTest) -> None:
+    with tenancy.within(world.organisation):
+        refused = runs.calls(run.run).get(state=Call.State.REFUSED)
+    page = text(visit(world, "vera", f"runs/{run.run.id}?call={refused.id}&tab=refusal"))
+    for word in ("never-above", "policy_denied", "Who can change it", "What next", "An agent never pays more than 900."):
+        assert word in page
+
+
+def test_what_the_schema_refused_never_reached_the_rules(world: World, run: RunUnderTest) -> None:
+    run.call("pay", {"account": "a", "amount": "much"})
+    with tenancy.within(world.organisation):
+        refused = runs.calls(run.run).order_by("-created_at")[0]
+    page = text(visit(world, "vera", f"runs/{run.run.id}?call={refused.id}&tab=policy"))
+    assert "The rules were not asked" in page
+    assert "/amount" in text(visit(world, "vera", f"runs/{run.run.id}?call={refused.id}"))
+
+
+def test_an_effect_shows_its_key_and_state(world: World, run: RunUnderTest) -> None:
+    done = run.call("pay", {"account": "a", "amount": 5})
+    page = text(visit(world, "vera", f"runs/{run.run.id}?call={done.call}&tab=effect"))
+    assert "E1" in page
+    assert done.call in page
+    assert "Humans needed" in page
+
+
+def test_only_who_may_read_the_log_sees_a_calls_entries(world: World, run: RunUnderTest) -> None:
+    with tenancy.within(world.organisation):
+        call = runs.calls(run.run)[0].id
+    page = f"runs/{run.run.id}?call={call}&tab=links"
+    assert "call.admitted" in text(visit(world, "ada", page))
+    assert "call.admitted" not in text(visit(world, "vera", page))
+    assert "for people who may read the log" in text(visit(world, "vera", page))
+
+
+def test_a_payload_is_cut_and_the_rest_asked_for(world: World) -> None:
+    run = world.start()
+    done = run.call("pay", {"account": "a", "amount": 5, "note": "begin " + "n" * 6000 + " THE-END"})
+    address = f"runs/{run.run.id}?call={done.call}&tab=input"
+    assert "THE-END" not in text(visit(world, "vera", address))
+    assert "more characters" in text(visit(world, "vera", address))
+    assert "THE-END" in text(visit(world, "vera", f"{address}&full=1"))
+
+
+def test_hostile_text_is_inert_and_its_hidden_characters_show(world: World) -> None:
+    run = world.start(reference=HOSTILE[:200], title=HOSTILE[:200])
+    done = run.call("pay", {"account": "a", "amount": 5, "note": HOSTILE})
+    for page in (
+        "runs",
+        f"runs/{run.run.id}?call={done.call}&tab=input",
+        f"runs/{run.run.id}?call={done.call}&tab=output",
+        "overview",
+        "go?q=script",
+    ):
+        said = text(visit(world, "olga", page))
+        assert "<script>alert" not in said, page
+        assert "\u202e" not in said, page
+        assert 'href="javascript' not in said, page
+    assert "[U+202E]" in text(visit(world, "olga", "runs"))
+
+
+def test_what_was_said_is_labelled_by_who_wrote_it(world: World, run: RunUnderTest) -> None:
+    with tenancy.within(world.organisation):
+        Run.objects.filter(id=run.run.id).update(is_hosted=True)
+        said: list[tuple[str, dict[str, Any]]] = [
+            (Step.Kind.PROMPT, {"system": "You look after accounts.", "input": "Pay Anna.", "tools": [{"name": "pay"}]}),
+            (
+                Step.Kind.MODEL,
+                {"text": HOSTILE, "reasoning": "Anna asked.", "calls": [{"tool": "pay", "arguments": {"a": 1}}], "usage": {}},
+            ),
+            (
+                Step.Kind.TOOL,
+                {"tool": "pay", "status": "applied", "result": {"content": [{"type": "text", "text": "paid " + "x" * 5000 + " LAST"}]}},
+            ),
+            (Step.Kind.HANDOFF, {"summary": "Over to you."}),
+        ]
+        for kind, content in said:
+            runs.add_step(run=run.run, kind=kind, content=content)
+    page = text(visit(world, "vera", f"runs/{run.run.id}?view=said"))
+    for label in ("Written by the model", "Written by the model: reasoning", "From the tool pay", "Written by whoever started the run"):
+        assert label in page
+    assert "<script>alert" not in page
+    assert "LAST" not in page
+    assert "more characters" in page
+
+
+@pytest.mark.parametrize("name", ["olga", "ann", "fiona", "ada", "vera", "sam"])
+def test_everybody_who_may_see_runs_sees_them(world: World, run: RunUnderTest, name: str) -> None:
+    assert visit(world, name, f"runs/{run.run.id}").status_code == 200
+
+
+def test_strangers_and_the_signed_out_learn_nothing(world: World, elsewhere: World, run: RunUnderTest) -> None:
+    signed_out = visit(world, "", f"runs/{run.run.id}")
+    assert signed_out.status_code == 302
+    assert "/accounts/login/" in signed_out["Location"]
+    client = browser(elsewhere, "olga")
+    theirs = client.get(f"{root(world)}/runs/{run.run.id}")
+    absent = client.get(f"{root(world)}/runs/R-NONE")
+    through_mine = client.get(f"{root(elsewhere)}/runs/{run.run.id}")
+    assert theirs.status_code == absent.status_code == through_mine.status_code == 404
+    assert theirs.content == absent.content == through_mine.content
+
+
+def test_a_run_of_another_workspace_is_not_here(world: World, run: RunUnderTest) -> None:
+    organisations.seat(
+        by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer"
+    )
+    assert browser(world, "vera").get(f"{root(world, 'lab')}/runs/{run.run.id}").status_code == 404
+
+
+def test_looking_changes_nothing(world: World, run: RunUnderTest) -> None:
+    before = entries(world)
+    for page in (
+        "overview",
+        "runs",
+        f"runs/{run.run.id}",
+        f"runs/{run.run.id}?tab=links",
+        "agents",
+        "agents/teller",
+        "tools",
+        "tools/pay",
+        "go?q=pay",
+    ):
+        assert visit(world, "olga", page).status_code in {200, 302}
+    assert entries(world) == before
+    assert browser(world, "olga").get(f"{root(world)}/runs/{run.run.id}/stop").status_code == 405
+
+
+def test_stopping_ends_the_run_withdraws_what_waits_and_leaves_its_entry(world: World, run: RunUnderTest) -> None:
+    answer = browser(world, "olga").post(f"{root(world)}/runs/{run.run.id}/stop", {"reason": "Wrong customer."})
+    assert answer.status_code == 302
+    assert answer["Location"].endswith(f"/runs/{run.run.id}")
+    assert run.reload().state == Run.State.STOPPED
+    assert world.events("run.stopped", run=run.run.id) == ["run.stopped"]
+    assert world.events("request.withdrawn", run=run.run.id)
+    with tenancy.within(world.organisation):
+        assert [each.state for each in requests.of_run(run.run.id)] == ["WITHDRAWN"]
+    page = text(visit(world, "vera", f"runs/{run.run.id}"))
+    assert "Stopped by a person" in page
+    assert "Wrong customer." in page
+    assert "Stop run" not in page
+
+
+def test_a_stop_needs_a_reason_and_stops_once(world: World, run: RunUnderTest) -> None:
+    client, address = browser(world, "olga"), f"{root(world)}/runs/{run.run.id}/stop"
+    empty = client.post(address, {"reason": "  "})
+    assert empty.status_code == 422
+    assert "needs a reason" in text(empty)
+    assert run.reload().state == Run.State.WAITING
+    assert f"{root(world)}/runs/{run.run.id}?" in text(empty)  # its links lead to the run, not to the form's address
+    client.post(address, {"reason": "Enough."})
+    again = client.post(address, {"reason": "Enough."})
+    assert again.status_code == 409
+    assert "over already" in text(again)
+    assert world.events("run.stopped") == ["run.stopped"]
+
+
+@pytest.mark.parametrize("name", ["ann", "vera", "fiona", "ada"])
+def test_who_may_not_stop_is_not_offered_it_and_cannot(world: World, run: RunUnderTest, name: str) -> None:
+    assert "Stop run" not in text(visit(world, name, f"runs/{run.run.id}"))
+    answer = browser(world, name).post(f"{root(world)}/runs/{run.run.id}/stop", {"reason": "I may not."})
+    assert answer.status_code == 404
+    assert run.reload().state == Run.State.WAITING
+
+
+def test_a_stop_from_another_site_is_refused(world: World, run: RunUnderTest) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.cookies = browser(world, "olga").cookies
+    assert client.post(f"{root(world)}/runs/{run.run.id}/stop", {"reason": "Forged."}).status_code == 403
+    assert run.reload().state == Run.State.WAITING
+
+
+def test_a_long_wait_is_folded_and_bars_stay_in_their_lane() -> None:
+    axis = lanes.axis([(0, 1), (3601, 3602)], [(1, 3601)], 3602)
+    assert axis.is_folded
+    assert axis.place(1) == pytest.approx(100 / 3.8)
+    assert axis.place(3601) == pytest.approx(280 / 3.8)
+    assert axis.place(-5) == 0
+    assert axis.place(9999) == 100
+    left, width = (float(part.rstrip("%")) for part in axis.bar(3602, 3602))
+    assert left + width <= 100
+    assert lanes.axis([], [], 0).bar(0, 0) == ("0.00%", "0.60%")
+
+
+def test_nothing_yet_is_said_as_that() -> None:
+    assert telling.sentence([]) == "No call yet."
+
+
+def test_a_wait_that_goes_on_is_not_the_agents_time(world: World, run: RunUnderTest) -> None:
+    with tenancy.within(world.organisation):
+        (wait,) = requests.of_run(run.run.id)
+    later = wait.opened_at + datetime.timedelta(minutes=5)
+    assert waterfall.waited(run.reload(), [wait], later) == pytest.approx(300)
