@@ -84,17 +84,17 @@ def access(ground: Ground, agent: Agent, column: tools.Facts, tool: tools.Facts 
     """The gate's checks in its order, for one agent and one tool; `tool` is the version it is pinned to, if it is."""
     if tool is None:
         return _closed(agent, column.name, "NOT_PINNED", "The agent's version does not name this tool, so the gate does not know it.")
-    for holds, why in _barred(ground, agent, tool):
+    for holds, bar in _barred(ground, agent, tool):
         if holds:
-            return _closed(agent, tool.name, "REFUSED", why)
+            return _closed(agent, tool.name, "REFUSED", bar)
     compiled = ground.compiled
     if not isinstance(compiled, cedar.Compiled):
-        why = (
+        reason = (
             "No policy set is active in this workspace."
             if compiled is None
             else "The active policy set no longer fits the registered tools."
         )
-        return _closed(agent, tool.name, "REFUSED", why)
+        return _closed(agent, tool.name, "REFUSED", reason)
     facts = vocabulary.AgentFacts(
         slug=agent.slug, category=agent.category, stage=agent.stage, workspace=agent.workspace_id, owner=agent.owner_id
     )

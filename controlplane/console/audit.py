@@ -1,4 +1,4 @@
-"""The audit log: found by filters in the address, one entry with its exact bytes, and taken away as a file. Looking changes nothing here."""
+"""The audit log: found by filters in the address, one entry with its exact bytes, taken away as a file. Looking changes nothing here."""
 
 import datetime
 import hashlib

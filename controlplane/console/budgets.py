@@ -68,7 +68,7 @@ def cap(request: HttpRequest, place: Place) -> HttpResponse:
     try:
         with tenancy.within(place.organisation.id):
             if _find(_tree(place), named, target) is None:
-                raise organisations.NotFound("There is no such budget here.", rule="budget", next_step="Choose one of the list.")
+                raise organisations.Conflict("There is no such budget here.", rule="budget", next_step="Choose one of the list.")
             if named == "organisation":
                 organisations.require_everywhere(place.principal, "budgets_set")
             amount = money.parse(typed["amount"])
@@ -135,7 +135,7 @@ def _form(request: HttpRequest, place: Place, typed: dict[str, str], *, refused:
             amount = money.parse(typed["amount"])
             period = typed.get("period", "")
             if chosen is None or period not in Cap.Period.values:
-                raise organisations.NotFound(
+                raise organisations.Conflict(
                     "Choose what the cap is for, and its period.", rule="budget", next_step="Both are in the form."
                 )
             context |= {"amount": amount, "period": period, "preview": purses.would_refuse(named, target, period=period, cap_micros=amount)}

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.views.decorators.cache import cache_control
 
 from agents import organisations, stops
@@ -16,7 +17,7 @@ from agents.organisations import Principal
 from approvals import requests
 from audit import tenancy
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def page(permission: str = "", *, at: str = "") -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @functools.wraps(view)
         @cache_control(private=True, no_store=True)
-        def served(request: HttpRequest, tenant: str, workspace: str, **given: Any) -> HttpResponse:
+        def served(request: HttpRequest, tenant: str, workspace: str, **given: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
             place = find(request, tenant, workspace)

@@ -96,7 +96,7 @@ def _show(
         held = _roles(member, place)
         abilities = sorted({permission for role in held for permission in organisations.ROLES[role]})
         is_me = member.person == place.principal.person
-        rows.append((member, held, [name for name in organisations.ROLES if name not in held], abilities, is_me))
+        rows.append((member, held, [name for name in reversed(organisations.ROLES) if name not in held], abilities, is_me))
     rows.sort(key=lambda row: (not row[1], row[0].name))
     context: dict[str, Any] = {
         "rows": rows,

@@ -22,6 +22,7 @@ SHOWN = 50
 class Change:
     """One rule of a version beside the rules in force: Added, Removed or Changed."""
 
+    id: str
     word: str
     before: cedar.Policy | None
     after: cedar.Policy | None
@@ -136,7 +137,7 @@ def _changes(before: dict[str, cedar.Policy], after: dict[str, cedar.Policy]) ->
     for id in dict.fromkeys([*before, *after]):
         old, new = before.get(id), after.get(id)
         if old is None or new is None or old.text.strip() != new.text.strip():
-            found.append(Change("Added" if old is None else "Removed" if new is None else "Changed", old, new))
+            found.append(Change(id, "Added" if old is None else "Removed" if new is None else "Changed", old, new))
     return found
 
 

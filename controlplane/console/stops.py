@@ -45,7 +45,7 @@ def engage(request: HttpRequest, place: Place) -> HttpResponse:
     try:
         with tenancy.within(place.organisation.id):
             if not any(key == typed["what"] for _, choices in _choices(place) for key, _ in choices):
-                raise organisations.NotFound(
+                raise organisations.Conflict(
                     "There is no such thing to stop in this workspace.", rule="stop target", next_step="Choose one of the list."
                 )
             if not typed["reason"].strip():

@@ -1,0 +1,102 @@
+"""Policies, members and health in the browser: drafts that change nothing, roles by others, probes in words."""
+
+from django.contrib.auth import get_user_model
+
+from agents import organisations
+from audit import tenancy
+from tests import world as worlds
+from tests.controlplane import browsing
+
+STRICTER = worlds.POLICIES + '@id("no-slow") @why("Slow reads are off.") forbid (principal, action == Action::"slow_read", resource);'
+
+
+def proposed(world) -> str:
+    return str(browsing.browser(world, "sam").post("/policies/propose", cedar=STRICTER).headers["Location"]).rpartition("/")[2]
+
+
+def test_each_page_opens_for_its_role_only(world, elsewhere):
+    draft = proposed(world)
+    browsing.stays_outside(world, elsewhere, ["/policies", f"/policies/{draft}"], may="ada", may_not="fiona")
+    browsing.stays_outside(world, elsewhere, ["/policies/propose"], may="ann", may_not="ada")
+    browsing.stays_outside(world, elsewhere, ["/members"], may="olga", may_not="sam")
+    browsing.stays_outside(world, elsewhere, ["/health"], may="ada", may_not="ann")
+
+
+def test_problems_are_named_by_line_and_the_text_stays(world):
+    answer = browsing.browser(world, "sam").post(
+        "/policies/propose", cedar='\n@id("x") permit (principal, action == Action::"nothing", resource);<b>'
+    )
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "Line 2" in page
+    assert "&lt;b&gt;" in page
+    assert world.events("policy.proposed") == ["policy.proposed"]  # the world's own
+
+
+def test_a_draft_says_which_access_it_changes(world):
+    page = browsing.browser(world, "sam").get(f"/policies/{proposed(world)}")
+    assert [(old.tool, old.word, new.word) for old, new in page.context["cells"]] == [("slow_read", "AUTO", "REFUSED")]
+    assert [(change.word, change.id) for change in page.context["changes"]] == [("Added", "no-slow")]
+
+
+def test_the_proposer_does_not_activate_while_another_can(world):
+    draft = proposed(world)
+    assert browsing.browser(world, "sam").post(f"/policies/{draft}/activate").status_code == 403
+    assert browsing.browser(world, "ann").post(f"/policies/{draft}/activate").status_code == 404
+    assert browsing.browser(world, "olga").post(f"/policies/{draft}/activate").status_code == 302
+    assert world.events()[-1] == "policy.activated"
+
+
+def test_where_nobody_else_can_the_proposer_activates(world):
+    with tenancy.within(world.organisation):
+        organisations.deactivate(by=world.people["olga"], member=world.members["olga"])
+    draft = proposed(world)
+    assert browsing.browser(world, "sam").post(f"/policies/{draft}/activate").status_code == 302
+
+
+def test_a_version_of_another_organisation_is_not_there(world, elsewhere):
+    draft = proposed(elsewhere)
+    assert browsing.browser(world, "sam").get(f"/policies/{draft}").status_code == 404
+    assert browsing.browser(world, "olga").post(f"/policies/{draft}/activate").status_code == 404
+
+
+def test_roles_are_given_and_taken_and_entered(world):
+    olga, vera = browsing.browser(world, "olga"), world.members["vera"].id
+    assert olga.post(f"/members/{vera}/role", act="grant", role="auditor").status_code == 302
+    assert olga.post(f"/members/{vera}/role", act="take", role="viewer").status_code == 302
+    assert world.events()[-2:] == ["seat.granted", "seat.removed"]
+    assert browsing.browser(world, "vera").get("/audit").status_code == 200
+
+
+def test_nobody_raises_themselves_and_the_last_owner_stays(world):
+    olga, own = browsing.browser(world, "olga"), world.members["olga"].id
+    entries = world.events()
+    assert olga.post(f"/members/{own}/role", act="grant", role="approver").status_code == 403
+    assert olga.post(f"/members/{own}/role", act="take", role="owner").status_code == 422
+    assert olga.post(f"/members/{own}/role", act="grant", role="emperor").status_code == 422
+    assert browsing.browser(world, "sam").post(f"/members/{own}/role", act="take", role="owner").status_code == 404
+    assert world.events() == entries
+
+
+def test_a_member_of_another_organisation_is_not_there(world, elsewhere):
+    assert (
+        browsing.browser(world, "olga").post(f"/members/{elsewhere.members['vera'].id}/role", act="grant", role="owner").status_code == 404
+    )
+
+
+def test_a_person_is_added_whole_or_not_at_all(world):
+    olga, name = browsing.browser(world, "olga"), f"zed-{world.organisation[-6:].lower()}"
+    form = {"username": name, "name": browsing.HOSTILE.replace("\u202e", ""), "email": "zed@example.com", "role": "viewer"}
+    refused = olga.post("/members/add", **{**form, "role": "emperor"})
+    assert refused.status_code == 422
+    assert not get_user_model().objects.filter(username=name).exists()
+    assert olga.post("/members/add", **{**form, "email": "no"}).status_code == 422
+    assert olga.post("/members/add", **form).status_code == 302
+    assert "<script>alert" not in olga.text("/members")
+    assert world.events()[-2:] == ["member.added", "seat.granted"]
+
+
+def test_health_says_what_the_probes_say(world):
+    page = browsing.browser(world, "ada").text("/health")
+    assert "row-level security is forced on every table" in page
+    assert "python manage.py sweep" in page  # none runs beside the tests, and the page says what helps
