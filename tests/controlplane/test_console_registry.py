@@ -9,7 +9,7 @@ import pytest
 from django.test import Client, override_settings
 from pytest_django import Settings
 
-from agents import identity, stops, tools
+from agents import identity, organisations, stops, tools
 from agents.models import Agent
 from audit import log, tenancy
 from budgets import reservations
@@ -202,6 +202,16 @@ def test_a_jump_leads_to_what_is_named(world: World) -> None:
         answer = client.get(f"{here}/go", {"q": words})
         assert (answer.status_code, answer["Location"]) == (302, address), words
     assert run.run.id in text(client.get(f"{here}/go", {"q": "tck-77"}))
+
+
+def test_a_jump_stays_in_its_workspace(world: World) -> None:
+    run = world.start()
+    organisations.seat(
+        by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer"
+    )
+    answer = browser(world, "vera").get(f"{root(world, 'lab')}/go", {"q": run.run.id})
+    assert answer.status_code == 200
+    assert "Nothing here is called" in text(answer)
 
 
 def test_a_jump_tells_nobody_what_they_may_not_see(world: World, elsewhere: World) -> None:

@@ -310,6 +310,7 @@ def test_a_long_wait_is_folded_and_bars_stay_in_their_lane() -> None:
     assert axis.place(9999) == 100
     left, width = (float(part.rstrip("%")) for part in axis.bar(3602, 3602))
     assert left + width <= 100
+    assert width > 0.5  # and can still be seen
     assert lanes.axis([], [], 0).bar(0, 0) == ("0.00%", "0.60%")
 
 
