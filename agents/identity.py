@@ -47,7 +47,7 @@ def authenticate(token: str) -> Principal:
     """
     parts = _TOKEN.fullmatch(token)
     organisation, key_id = (f"ORG-{parts[1]}", f"KEY-{parts[2]}") if parts else ("ORG-", "KEY-")
-    row: dict[str, Any] = functions.ask("select identity_knock(%s, %s)", organisation, key_id) or {}
+    row: dict[str, Any] = functions.ask_first("select identity_knock(%s, %s)", organisation, key_id) or {}
     matches = hmac.compare_digest(str(row.get("digest", _MISS)), _digest(parts[3] if parts else ""))
     if not row or not matches:
         raise _unknown()

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from django.db import connection
+from django.db import OperationalError, connection
 from psycopg import pq
 
 _PLACE = re.compile(r"%s")
@@ -37,10 +37,23 @@ def ask(statement: str, *given: Any) -> Any:
     formats = [pq.Format.BINARY if isinstance(value, bytes | memoryview) else pq.Format.TEXT for value in given]
     with connection.wrap_database_errors:
         result = opened.pgconn.exec_params(numbered.encode(), values, param_formats=formats)
+        if opened.pgconn.status == pq.ConnStatus.BAD:
+            raise psycopg.OperationalError("The connection to the database was lost.")
         if result.status != pq.ExecStatus.TUPLES_OK:
             raise psycopg.errors.error_from_result(result)
         raw = result.get_value(0, 0) if result.ntuples else None
     return None if raw is None else _parsed(raw, result.ftype(0))
+
+
+def ask_first(statement: str, *given: Any) -> Any:
+    """A question that changes nothing and begins a request: asked once more when the kept connection was cut meanwhile, as by a restart."""
+    try:
+        return ask(statement, *given)
+    except OperationalError:
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        return ask(statement, *given)
 
 
 _JSON, _BOOL, _INTEGERS = {114, 3802}, 16, {20, 21, 23}

@@ -4,11 +4,13 @@ import csv
 import hashlib
 import io
 import json
+import os
 
+import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from agents import organisations
+from agents import identity, organisations
 from audit import canonical, events, exports, log, tenancy
 from audit.models import Entry
 from tests.world import World
@@ -102,3 +104,11 @@ def test_exports_carry_the_exact_bytes_and_no_formula(world: World) -> None:
     assert [line.decode() for line in lines] == bodies
     assert [row["body"] for row in table] == bodies
     assert table[0]["subject"].startswith("'=cmd")
+
+
+def test_a_connection_that_was_cut_costs_nobody_their_request(world: World) -> None:
+    token = world.start().token
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as other, connection.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        other.execute("select pg_terminate_backend(%s)", cursor.fetchone())
+    assert identity.authenticate(token).kind == "agent"
