@@ -400,3 +400,8 @@ def holding(permission: str, workspace: str) -> QuerySet[Member]:
 def names(identifiers: Collection[str]) -> dict[str, str]:
     """The names of these members. Call inside `tenancy.within`."""
     return dict(Member.objects.filter(id__in=identifiers).values_list("id", "name"))
+
+
+def account(person: Principal) -> User:
+    """The user account that a person signs in with."""
+    return get_user_model().objects.get(pk=person.user)

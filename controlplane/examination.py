@@ -45,10 +45,10 @@ class Examined:
     draft: bool = False
 
 
-def read(
+def read(  # noqa: PLR0913 - one question to the database
     organisation: str, *, agent: str, run: str, key: str = "", name: str = "", fingerprint: str = "", arguments: Any = None
 ) -> dict[str, Any]:
-    """What the gate reads before it decides: agent, run, pin, capability, policy, stops, the record of this key, whose objects are named."""
+    """What the gate reads before it decides: agent, run, pin, capability, policy, stops, this key's record, whose objects are named."""
     context: dict[str, Any] | None = functions.ask(
         "select gate_context(%s, %s, %s, %s, %s, %s, %s)", organisation, agent, run, key, name, fingerprint, canonical.text(arguments)
     )

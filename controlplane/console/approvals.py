@@ -1,4 +1,7 @@
-"""Approvals: what waits, what exactly it would change, and the decision. The page shows facts computed by us; the agent's words are marked as such."""
+"""Approvals: what waits, what exactly it would change, and the decision.
+
+The page shows facts computed by us; the agent's words are marked as such.
+"""
 
 import json
 from typing import Any
@@ -69,9 +72,15 @@ def _show(
     }.get(tab, mine)
     rows = list(listed[: SHOWN + 1])
     context: dict[str, Any] = {
-        "tabs": TABS, "tab": tab, "rows": rows[:SHOWN], "more": len(rows) > SHOWN, "mine": mine.count(), "has_detail": opened is not None,
-        "refused": refused.as_dict() if refused else None, "reason": reason,
-    }  # fmt: skip
+        "tabs": TABS,
+        "tab": tab,
+        "rows": rows[:SHOWN],
+        "more": len(rows) > SHOWN,
+        "mine": mine.count(),
+        "has_detail": opened is not None,
+        "refused": refused.as_dict() if refused else None,
+        "reason": reason,
+    }
     if opened is None and rows and tab == "mine":
         opened = requests.get(rows[0].id, by=place.principal)
     if opened is not None:
@@ -95,11 +104,23 @@ def _opened(place: Place, opened: Request) -> dict[str, Any]:
     voted = any(vote.member_id == place.principal.id for vote in votes)
     agent_balance = reservations.balance("workspace", place.workspace.id)
     return {
-        "opened": opened, "plan": plan, "call": call, "changes": changes, "viewer": plan.viewer, "facts": json.loads(plan.facts), "tool": facts, "votes": votes,
-        "why_not": "You have voted." if voted and opened.state == "OPEN" else why_not if opened.state == "OPEN" else "", "may_decide": opened.state == "OPEN" and not why_not and not voted,
-        "arguments": json.loads(call.arguments), "said": _said(call), "result": json.loads(call.result) if call.result else None, "balance": agent_balance,
-        "effect": runs.effects(opened.run).filter(call=call).first(), "eligible": requests.eligible(opened),
-    }  # fmt: skip
+        "opened": opened,
+        "plan": plan,
+        "call": call,
+        "changes": changes,
+        "viewer": plan.viewer,
+        "facts": json.loads(plan.facts),
+        "tool": facts,
+        "votes": votes,
+        "why_not": "You have voted." if voted and opened.state == "OPEN" else why_not if opened.state == "OPEN" else "",
+        "may_decide": opened.state == "OPEN" and not why_not and not voted,
+        "arguments": json.loads(call.arguments),
+        "said": _said(call),
+        "result": json.loads(call.result) if call.result else None,
+        "balance": agent_balance,
+        "effect": runs.effects(opened.run).filter(call=call).first(),
+        "eligible": requests.eligible(opened),
+    }
 
 
 def _said(call: Any) -> str:

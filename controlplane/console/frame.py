@@ -1,4 +1,7 @@
-"""What every page stands in: who looks, at which workspace, what they may open, and what concerns them all. GETs run in a read-only transaction."""
+"""What every page stands in: who looks, at which workspace, what they may open, and what concerns them all.
+
+GETs run in a read-only transaction.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -66,7 +69,9 @@ class Place:
 
 
 def page(permission: str = "", *, at: str = "") -> Callable[[View], View]:
-    """A view of one workspace: `view(request, place, ...)`. Signed out leads to sign-in; another organisation, or no permission, looks like nothing there.
+    """A view of one workspace: `view(request, place, ...)`.
+
+    Signed out leads to sign-in; another organisation, or no permission, looks like nothing there.
 
     `at` marks the entry of the navigation that the page belongs to.
     """

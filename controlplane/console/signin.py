@@ -1,7 +1,7 @@
 """Coming in: the first page, the demo's one-time links, the choice of a workspace, the theme. Passwords and sessions are allauth's."""
 
 from django.conf import settings
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -36,8 +36,7 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
         principal = identity.use_link(code)
     except outcomes.Refused as refused:
         return render(request, "console/start.html", {"refused": refused.as_dict()}, status=410)
-    user = get_user_model().objects.get(pk=principal.user)  # noqa: accounts are no tenant's
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    login(request, organisations.account(principal), backend="django.contrib.auth.backends.ModelBackend")
     with tenancy.within(principal.organisation):
         log.append("session.signed_in", by=principal, detail={"how": "demo link"})
     return redirect("home")

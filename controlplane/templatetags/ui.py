@@ -46,19 +46,42 @@ TIERS = {
 }
 STATES = {
     # runs
-    "QUEUED": ("Queued", "neut", "clock"), "RUNNING": ("Running", "info", "spin"), "WAITING": ("Waiting for approval", "warn", "person"),
-    "SUCCEEDED": ("Succeeded", "ok", "check"), "STOPPED": ("Stopped by a person", "bad", "stop"), "HANDED_OFF": ("Handed off", "viol", "arrow"),
+    "QUEUED": ("Queued", "neut", "clock"),
+    "RUNNING": ("Running", "info", "spin"),
+    "WAITING": ("Waiting for approval", "warn", "person"),
+    "SUCCEEDED": ("Succeeded", "ok", "check"),
+    "STOPPED": ("Stopped by a person", "bad", "stop"),
+    "HANDED_OFF": ("Handed off", "viol", "arrow"),
     # requests and calls
-    "OPEN": ("Open", "warn", "person"), "APPROVED": ("Approved", "info", "check"), "DENIED": ("Denied", "bad", "cross"), "EXPIRED": ("Expired", "neut", "clock"),
-    "VOID": ("Void: the world changed", "neut", "warn"), "WITHDRAWN": ("Withdrawn", "neut", "cross"), "APPLIED": ("Done", "ok", "check"), "FAILED": ("Failed", "bad", "cross"),
-    "REFUSED": ("Refused", "bad", "cross"), "HELD": ("Waiting", "warn", "person"), "DRAFTED": ("Proposed", "viol", "policy"), "ADMITTED": ("Allowed", "info", "check"),
-    "SENDING": ("Sending", "info", "spin"), "IN_DOUBT": ("In doubt", "warn", "warn"), "INTENT": ("Intended", "info", "clock"),
+    "OPEN": ("Open", "warn", "person"),
+    "APPROVED": ("Approved", "info", "check"),
+    "DENIED": ("Denied", "bad", "cross"),
+    "EXPIRED": ("Expired", "neut", "clock"),
+    "VOID": ("Void: the world changed", "neut", "warn"),
+    "WITHDRAWN": ("Withdrawn", "neut", "cross"),
+    "APPLIED": ("Done", "ok", "check"),
+    "FAILED": ("Failed", "bad", "cross"),
+    "REFUSED": ("Refused", "bad", "cross"),
+    "HELD": ("Waiting", "warn", "person"),
+    "DRAFTED": ("Proposed", "viol", "policy"),
+    "ADMITTED": ("Allowed", "info", "check"),
+    "SENDING": ("Sending", "info", "spin"),
+    "IN_DOUBT": ("In doubt", "warn", "warn"),
+    "INTENT": ("Intended", "info", "clock"),
     # agents, tools, policies
-    "ACTIVE": ("Active", "ok", "check"), "DRAFT": ("Draft", "neut", "policy"), "RETIRED": ("Retired", "neut", "cross"), "PAUSED": ("Paused", "warn", "stop"),
-    "READ_ONLY": ("Read-only", "info", "check"), "NARROW": ("Narrow writes", "warn", "person"), "GATED": ("Gated", "ok", "shield"),
+    "ACTIVE": ("Active", "ok", "check"),
+    "DRAFT": ("Draft", "neut", "policy"),
+    "RETIRED": ("Retired", "neut", "cross"),
+    "PAUSED": ("Paused", "warn", "stop"),
+    "READ_ONLY": ("Read-only", "info", "check"),
+    "NARROW": ("Narrow writes", "warn", "person"),
+    "GATED": ("Gated", "ok", "shield"),
     # caps
-    "NO_CAP": ("No cap", "neut", "money"), "ON_TRACK": ("On track", "ok", "check"), "WATCH": ("Watch: forecast over", "warn", "clock"), "REACHED": ("Reached", "bad", "stop"),
-}  # fmt: skip
+    "NO_CAP": ("No cap", "neut", "money"),
+    "ON_TRACK": ("On track", "ok", "check"),
+    "WATCH": ("Watch: forecast over", "warn", "clock"),
+    "REACHED": ("Reached", "bad", "stop"),
+}
 # Invisible and direction-changing characters are shown as what they are, so that text cannot hide from a reader.
 _HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]")
 
@@ -206,7 +229,8 @@ def meter(part: int, reserved: int, whole: int | None) -> SafeString:
     spent, held = share(part, whole), share(reserved, whole)
     return format_html(
         '<svg class="meter" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{0} % spent, {1} % reserved">'
-        '<rect width="100" height="8" class="m-all"/><rect width="{0}" height="8" class="m-spent"/><rect x="{0}" width="{1}" height="8" class="m-held"/></svg>',
+        '<rect width="100" height="8" class="m-all"/><rect width="{0}" height="8" class="m-spent"/>'
+        '<rect x="{0}" width="{1}" height="8" class="m-held"/></svg>',
         spent,
         min(held, 100 - spent),
     )

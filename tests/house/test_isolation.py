@@ -72,7 +72,13 @@ def test_a_row_cannot_be_written_into_another_organisation(world: World, elsewhe
 
 
 def test_row_level_security_cannot_be_switched_off_by_the_application(world: World) -> None:
-    for statement in ("alter table agents_call disable row level security", "drop policy tenant on agents_call", "set role remit_owner", "create table mine (id int)"):
+    statements = (
+        "alter table agents_call disable row level security",
+        "drop policy tenant on agents_call",
+        "set role remit_owner",
+        "create table mine (id int)",
+    )
+    for statement in statements:
         with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
     with connection.cursor() as cursor:
