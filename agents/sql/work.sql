@@ -7,13 +7,15 @@ GRANT SELECT, UPDATE ON agents_work TO remit_dispatch;
 CREATE FUNCTION work_claim(p_lease_s double precision)
 RETURNS TABLE (organisation_id text, id text, kind text, subject text, fence int, attempts int, rings int)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    UPDATE public.agents_work w
-    SET lease_until = clock_timestamp() + make_interval(secs => p_lease_s), fence = w.fence + 1, attempts = w.attempts + 1
-    FROM (
+    -- Materialized: as a plain subquery a nested loop may run it once for each row, and lease every row to a caller who reads one.
+    WITH due AS MATERIALIZED (
         SELECT c.organisation_id, c.id FROM public.agents_work c
         WHERE c.due_at <= clock_timestamp() AND (c.lease_until IS NULL OR c.lease_until < clock_timestamp())
         ORDER BY c.due_at LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) due
+    )
+    UPDATE public.agents_work w
+    SET lease_until = clock_timestamp() + make_interval(secs => p_lease_s), fence = w.fence + 1, attempts = w.attempts + 1
+    FROM due
     WHERE w.organisation_id = due.organisation_id AND w.id = due.id
     RETURNING w.organisation_id, w.id, w.kind, w.subject, w.fence, w.attempts, w.rings
 $$;

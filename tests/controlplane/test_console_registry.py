@@ -164,7 +164,7 @@ def test_each_number_is_the_number_of_rows_behind_it(world: World) -> None:
     world.start().call("pay", {"account": "a", "amount": 901})
     client = browser(world, "olga")
     page = text(client.get(f"{root(world)}/overview"))
-    tiles = re.findall(r'<div><a href="([^"]+/runs\?[^"]+)"><dt>([^<]+)</dt><dd>(\d+)', page)
+    tiles = re.findall(r'<div><a href="([^"]+/runs\?[^"]+)"><span class="k">([^<]+)</span><span class="v">(\d+)', page)
     checked = 0
     for address, word, number in tiles:
         rows = len(set(re.findall(r"/runs/(R-\w+)", text(client.get(address.replace("&amp;", "&"))))))

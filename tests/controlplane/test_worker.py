@@ -53,6 +53,18 @@ def test_a_hosted_run_is_carried_to_its_end_and_its_work_is_gone(world: World, f
     assert hosted.work_of(world) == []
 
 
+def test_a_claim_leases_one_piece_of_work_whatever_the_planner_knows(world: World) -> None:
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute("truncate agents_work")
+        owner.execute("analyze agents_work")  # as autovacuum does on a quiet day: the planner believes in an empty table
+    for number in range(5):
+        with tenancy.within(world.organisation):
+            outbox.enqueue(organisation=world.organisation, kind=Work.Kind.RESUME, subject=f"C-{number:010}")
+    assert outbox.claim() is not None
+    leased = [row for row in hosted.work_of(world) if row.lease_until is not None]
+    assert len(leased) == 1, "the others would wait for their lease to run out"
+
+
 def test_an_approved_call_is_sent_and_the_run_behind_it_goes_on(world: World, folder: Path) -> None:
     hosted.may_play(world)
     run = hosted.play(world, folder, "ask")

@@ -23,7 +23,7 @@ from audit import log, tenancy
 from budgets import reservations
 from controlplane.connectors import builtin
 from controlplane.connectors.builtin import seed as content
-from controlplane.demo import border, building, desk, history, playing, seeding, stories, tokens, waiting
+from controlplane.demo import border, building, desk, history, playing, scene, seeding, stories, tokens, waiting
 from controlplane.demo.scene import Scene
 from tests.controlplane import builtin_world
 
@@ -269,7 +269,8 @@ def test_the_demo_exists_only_where_somebody_asked_for_it_and_nobody_else_can_re
         call_command("demo", "tokens")
 
 
-def test_before_the_seed_nothing_waits_and_no_story_can_start(settings: Settings) -> None:
+def test_before_the_seed_nothing_waits_and_no_story_can_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene, "SLUG", f"demo-{secrets.token_hex(4)}")  # other tests of this process may have built the usual one
     settings.DEMO, settings.DEMO_DATABASE_URL = True, "postgresql://nobody@127.0.0.1/none"
     said = StringIO()
     call_command("demo", "waiting", "--json", stdout=said)
