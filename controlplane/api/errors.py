@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, DataError, IntegrityError
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -258,6 +259,7 @@ def not_allowed(method: str, allowed: str) -> MethodNotAllowed:
     )
 
 
+@csrf_exempt  # nothing is done here, and an answer to a program is never a page
 def not_there(request: HttpRequest, **_path: str) -> JsonResponse:
     """Whatever else is asked for under /api/."""
     body = problem(missing().as_dict())

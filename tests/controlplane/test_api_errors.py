@@ -5,6 +5,7 @@ import pkgutil
 
 import pytest
 from django.db import DataError, IntegrityError, OperationalError
+from django.test import Client
 
 import agents
 import approvals
@@ -78,3 +79,10 @@ def test_what_the_database_refuses_is_a_problem_and_says_nothing_of_the_database
 
 def test_an_unknown_code_is_a_refusal_all_the_same() -> None:
     assert errors.status_of("something_new") == 409
+
+
+@pytest.mark.parametrize("address", ["/api/v1/nothing", "/api/v1/prices/a%0Ab", "/api/v1/runs/%0D%0A/x"])
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+def test_an_address_that_nobody_answers_is_a_problem_and_never_a_page(method: str, address: str) -> None:
+    answer = getattr(Client(enforce_csrf_checks=True), method)(address)
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
