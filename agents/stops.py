@@ -1,6 +1,7 @@
 """The stop switches. While one is on, nothing under it is admitted and nothing that waits is sent: the gate reads them itself."""
 
-from collections.abc import Mapping, Sequence
+import datetime
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -8,11 +9,12 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from agents import organisations
-from agents.models import Agent, Connector, Key, Member, Run, Stop, Tool, Workspace
+from agents.models import Agent, Call, Connector, Key, Member, Organisation, Run, Stop, Tool, Work, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
 
 PERMISSION = {Stop.Scope.RUN: "runs_stop"}  # every other scope: agents_stop
+LONGEST = datetime.timedelta(days=90)  # until which an end may be set; a stop without one lasts until a person releases it
 _NAMES = {Stop.Scope.WORKSPACE: "slug", Stop.Scope.AGENT: "slug", Stop.Scope.TOOL: "name", Stop.Scope.CONNECTOR: "slug"}
 
 
@@ -52,10 +54,10 @@ def _authorise(by: Principal, scope: str, workspace: str) -> None:
         organisations.where(by, permission)
 
 
-def engage(*, by: Principal, scope: str, target: str, reason: str, workspace: str = "") -> Stop:
+def engage(*, by: Principal, scope: str, target: str, reason: str, workspace: str = "", ends_at: datetime.datetime | None = None) -> Stop:
     """Engage a switch on a target by id or name. After this returns no call under it begins to have an effect (I-30).
 
-    Raises NotFound, Forbidden, or Conflict when it is on already.
+    With an end it releases itself then. Raises NotFound, Forbidden, or Conflict when it is on already.
     """
     if scope not in Stop.Scope.values:
         raise organisations.Conflict(
@@ -66,20 +68,41 @@ def engage(*, by: Principal, scope: str, target: str, reason: str, workspace: st
             next_step="Choose one of them.",
         )
     with tenancy.within(by.organisation):
+        _check_end(ends_at)
         target, located = locate(scope, target, by=by)
         _authorise(by, scope, located)
+        held = runs_under(scope, target).count()
         workspace = located or workspace
         with connection.cursor() as cursor:  # waits for every call that is being admitted right now; see gate_admit
             cursor.execute("select pg_advisory_xact_lock(hashtextextended('stop:' || %s, 0))", [by.organisation])
         try:
             with transaction.atomic():
-                stop = Stop.objects.create(id=ids.new("STP"), scope=scope, target=target, reason=reason, engaged_by=by.id)
+                stop = Stop.objects.create(id=ids.new("STP"), scope=scope, target=target, reason=reason, engaged_by=by.id, ends_at=ends_at)
         except IntegrityError as error:
             raise organisations.Conflict(
                 f"The {scope} {target} is stopped already.", rule="stop", current=target, next_step="Nothing to do."
             ) from error
-        log.append("stop.engaged", by=by, subject=stop.id, workspace=workspace, detail={"scope": scope, "target": target, "reason": reason})
+        if ends_at is not None:
+            Work.objects.create(id=ids.new("WRK"), kind=Work.Kind.UNSTOP, subject=stop.id, due_at=ends_at)
+        detail = {"scope": scope, "target": target, "reason": reason, "runs": held, "ends_at": ends_at.isoformat() if ends_at else ""}
+        log.append("stop.engaged", by=by, subject=stop.id, workspace=workspace, detail=detail)
     return stop
+
+
+def _check_end(ends_at: datetime.datetime | None) -> None:
+    if ends_at is None:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("select clock_timestamp()")
+        now = cursor.fetchone()[0]
+    if not now < ends_at <= now + LONGEST:
+        raise organisations.Conflict(
+            "A stop ends in the future, or when a person releases it.",
+            rule="stop end",
+            current=ends_at.isoformat(),
+            limit=f"after now, within {LONGEST.days} days",
+            next_step="Choose a later time, or none.",
+        )
 
 
 def release(*, by: Principal, stop: Stop, workspace: str = "") -> None:
@@ -98,7 +121,22 @@ def release(*, by: Principal, stop: Stop, workspace: str = "") -> None:
         workspace = located or workspace
         if not Stop.objects.filter(id=stop.id, released_at=None).update(released_at=Now(), released_by=by.id):
             raise organisations.Conflict("This stop is released already.", rule="stop", current=stop.id, next_step="Nothing to do.")
+        Work.objects.filter(kind=Work.Kind.UNSTOP, subject=stop.id).delete()
         log.append("stop.released", by=by, subject=stop.id, workspace=workspace, detail={"scope": stop.scope, "target": stop.target})
+
+
+def end(*, by: Principal, identifier: str) -> bool:
+    """Release a switch whose end has come. False when a person was quicker, or it has not come yet."""
+    with tenancy.within(by.organisation):
+        stop = Stop.objects.filter(id=identifier).first()
+        due = Stop.objects.filter(id=identifier, released_at=None, ends_at__lte=Now())
+        if stop is None or not due.update(released_at=Now(), released_by=by.id):
+            return False
+        workspace = ""
+        if stop.scope != Stop.Scope.ORGANISATION:
+            workspace = locate(stop.scope, stop.target, by=by)[1]
+        log.append("stop.ended", by=by, subject=stop.id, workspace=workspace, detail={"scope": stop.scope, "target": stop.target})
+    return True
 
 
 def get(identifier: str) -> Stop:
@@ -164,3 +202,38 @@ def runs_under(scope: str, target: str) -> QuerySet[Run]:
         Stop.Scope.CONNECTOR: Q(agent_version__pins__tool_version__tool__connector_id=target),
     }
     return found.filter(covered[Stop.Scope(scope)]).distinct()
+
+
+def engaged_over(workspace: str, *, organisation: str) -> QuerySet[Stop]:
+    """The switches that are on over this workspace or something in it: what its pages warn of. Call inside `tenancy.within`."""
+    return of_workspace(workspace, organisation=organisation).filter(released_at=None)
+
+
+def labels(found: Collection[Stop]) -> dict[str, str]:
+    """What each switch is for as people call it, by its id: "agent support-refunds". One query a scope. Call inside `tenancy.within`."""
+    nouns: dict[str, tuple[Any, str]] = {
+        Stop.Scope.ORGANISATION: (Organisation, "name"),
+        Stop.Scope.WORKSPACE: (Workspace, "name"),
+        Stop.Scope.AGENT: (Agent, "slug"),
+        Stop.Scope.TOOL: (Tool, "name"),
+        Stop.Scope.CONNECTOR: (Connector, "slug"),
+        Stop.Scope.KEY: (Key, "label"),
+        Stop.Scope.RUN: (Run, "agent__slug"),
+    }
+    said = {}
+    for scope in {stop.scope for stop in found}:
+        model, name = nouns[scope]
+        under = [stop for stop in found if stop.scope == scope]
+        known = dict(model.objects.filter(id__in=[stop.target for stop in under]).values_list("id", name))
+        for stop in under:
+            called = known.get(stop.target) or stop.target
+            said[stop.id] = f"run {stop.target} of {called}" if scope == Stop.Scope.RUN else f"{scope} {called}"
+    return said
+
+
+def calls_on_their_way(scope: str, target: str) -> QuerySet[Call]:
+    """The calls under a target (an id) that were sent before a switch could hold them, and are not over. Call inside `tenancy.within`."""
+    awaited = Work.objects.filter(kind=Work.Kind.RECONCILE).values("subject")  # each has one: a small table against a large one
+    found = Call.objects.filter(id__in=awaited, state__in=[Call.State.SENDING, Call.State.IN_DOUBT])
+    through = {Stop.Scope.TOOL: "tool_version__tool_id", Stop.Scope.CONNECTOR: "tool_version__tool__connector_id"}.get(Stop.Scope(scope))
+    return found.filter(**{through: target}) if through else found.filter(run_id__in=runs_under(scope, target).values("id"))

@@ -26,6 +26,7 @@ CATALOGUE: dict[str, str] = {
     "policy.activated": "A policy set was activated.",
     "stop.engaged": "A stop switch was engaged.",
     "stop.released": "A stop switch was released.",
+    "stop.ended": "A stop switch ended at the time that it was engaged until.",
     "price.set": "A price was set.",
     "cap.set": "A cap was set.",
     "run.started": "A run was started.",

@@ -99,7 +99,10 @@ console: list[URLPattern | URLResolver] = [
     path("audit/export", pages_audit.export),
     path("audit/<str:identifier>", pages_audit.entry),
     path("stops", pages_stops.listed),
+    path("stops/form", pages_stops.form),
+    path("stops/preview", pages_stops.preview),
     path("stops/engage", pages_stops.engage),
+    path("stops/<str:identifier>", pages_stops.show),
     path("stops/<str:identifier>/release", pages_stops.release),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [

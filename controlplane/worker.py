@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import psycopg
 from django.db import DatabaseError, close_old_connections
 
-from agents import organisations, runs
+from agents import organisations, runs, stops
 from agents.models import Run, Work
 from approvals import requests
 from audit import tenancy
@@ -112,12 +112,18 @@ def _expire(lease: outbox.Lease) -> bool:
     return True
 
 
+def _unstop(lease: outbox.Lease) -> bool:
+    stops.end(by=organisations.system(lease.organisation, "stops"), identifier=lease.subject)
+    return True
+
+
 PERFORM: Mapping[str, Callable[[outbox.Lease], bool]] = {
     Work.Kind.ADVANCE: _advance,
     Work.Kind.RESUME: _resume,
     Work.Kind.RECONCILE: _reconcile,
     Work.Kind.RECOVER: _recover,
     Work.Kind.EXPIRE: _expire,
+    Work.Kind.UNSTOP: _unstop,
 }
 
 

@@ -246,6 +246,7 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField()),
                 ('engaged_by', models.TextField()),
                 ('engaged_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('ends_at', models.DateTimeField(null=True)),
                 ('released_by', models.TextField(default='')),
                 ('released_at', models.DateTimeField(null=True)),
             ],
@@ -336,7 +337,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('organisation_id', models.TextField(db_default=django.db.models.functions.comparison.NullIf(models.Func(models.Value('app.organisation'), models.Value(value=True), function='current_setting', output_field=models.TextField()), models.Value('')), editable=False)),
                 ('id', models.TextField(primary_key=True, serialize=False)),
-                ('kind', models.TextField(choices=[('run.advance', 'Advance'), ('call.resume', 'Resume'), ('effect.reconcile', 'Reconcile'), ('call.recover', 'Recover'), ('request.expire', 'Expire')])),
+                ('kind', models.TextField(choices=[('run.advance', 'Advance'), ('call.resume', 'Resume'), ('effect.reconcile', 'Reconcile'), ('call.recover', 'Recover'), ('request.expire', 'Expire'), ('stop.end', 'Unstop')])),
                 ('subject', models.TextField()),
                 ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('lease_until', models.DateTimeField(null=True)),

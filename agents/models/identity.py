@@ -130,6 +130,7 @@ class Stop(tenancy.Tenant):
     reason = models.TextField()
     engaged_by = models.TextField()
     engaged_at = models.DateTimeField(db_default=models.functions.Now())
+    ends_at = models.DateTimeField(null=True)  # set when it was engaged: a worker releases it then
     released_by = models.TextField(default="")
     released_at = models.DateTimeField(null=True)
 

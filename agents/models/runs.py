@@ -207,6 +207,7 @@ class Work(tenancy.Tenant):
         RECONCILE = "effect.reconcile"  # an intent whose lease ran out
         RECOVER = "call.recover"  # admitted, then left behind
         EXPIRE = "request.expire"
+        UNSTOP = "stop.end"  # a stop that was engaged until a time
 
     kind = models.TextField(choices=Kind.choices)
     subject = models.TextField()

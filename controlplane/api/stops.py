@@ -14,6 +14,7 @@ class NewStop(inputs.Body):
     scope = inputs.Choice(choices=models.Stop.Scope.values)
     target = inputs.Text(required=False, default="", allow_blank=True, max_length=80)
     reason = inputs.Text(max_length=500)
+    ends_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 
 
 class Stop(serializers.Serializer[models.Stop]):
@@ -23,6 +24,7 @@ class Stop(serializers.Serializer[models.Stop]):
     reason = serializers.CharField()
     engaged_by = serializers.CharField()
     engaged_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField(allow_null=True)
     released_by = serializers.CharField()
     released_at = serializers.DateTimeField(allow_null=True)
 
@@ -38,7 +40,7 @@ def listed(asked: Asked) -> pages.Page:
 def engage(asked: Asked) -> models.Stop:
     """Stop an agent, a tool, a connector, a key, a run, a workspace or the whole organisation. Once answered, nothing under it begins."""
     given = asked.body
-    stop = stops.engage(by=asked.by, scope=given["scope"], target=given["target"], reason=given["reason"])
+    stop = stops.engage(by=asked.by, scope=given["scope"], target=given["target"], reason=given["reason"], ends_at=given["ends_at"])
     with tenancy.within(asked.by.organisation):
         return stops.get(stop.id)
 
