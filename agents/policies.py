@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Max, QuerySet
-from django.db.models.functions import Now
 
 from agents import cedar, organisations, tools, vocabulary
 from agents.models import AgentVersion, Member, PolicySet, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
+from audit.moments import Moment
 
 
 class PolicyDenied(outcomes.Refused):
@@ -72,7 +72,7 @@ def activate(*, by: Principal, policy_set: PolicySet) -> None:
         if (
             not PolicySet.objects.filter(id=policy_set.id)
             .exclude(state=PolicySet.State.ACTIVE)
-            .update(state=PolicySet.State.ACTIVE, activated_by=by.id, activated_at=Now())
+            .update(state=PolicySet.State.ACTIVE, activated_by=by.id, activated_at=Moment())
         ):
             raise organisations.Conflict(
                 "There is no such policy set.", rule="policy set", current=policy_set.id, next_step="Propose it first."

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
 
 from agents import organisations
 from agents.models import Agent, Call, Connector, Key, Member, Organisation, Run, Stop, Tool, Work, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
+from audit.moments import Moment
 
 PERMISSION = {Stop.Scope.RUN: "runs_stop"}  # every other scope: agents_stop
 LONGEST = datetime.timedelta(days=90)  # until which an end may be set; a stop without one lasts until a person releases it
@@ -119,7 +119,7 @@ def release(*, by: Principal, stop: Stop, workspace: str = "") -> None:
         located = locate(stop.scope, stop.target, by=by)[1]
         _authorise(by, stop.scope, located)
         workspace = located or workspace
-        if not Stop.objects.filter(id=stop.id, released_at=None).update(released_at=Now(), released_by=by.id):
+        if not Stop.objects.filter(id=stop.id, released_at=None).update(released_at=Moment(), released_by=by.id):
             raise organisations.Conflict("This stop is released already.", rule="stop", current=stop.id, next_step="Nothing to do.")
         Work.objects.filter(kind=Work.Kind.UNSTOP, subject=stop.id).delete()
         log.append("stop.released", by=by, subject=stop.id, workspace=workspace, detail={"scope": stop.scope, "target": stop.target})

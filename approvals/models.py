@@ -5,6 +5,7 @@ from django.db import models
 
 from agents.models import Call, Member, Run, Workspace
 from audit import tenancy
+from audit.moments import Moment
 
 
 class Plan(tenancy.Tenant):
@@ -18,7 +19,7 @@ class Plan(tenancy.Tenant):
     changes = models.TextField()  # canonical JSON, redacted: what the approver reads
     facts = models.TextField(default="{}")
     before_digest = models.TextField(default="")  # of the target's state when the plan was made; "" where no preview exists
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "call", "digest"], name="plan_digest")]
@@ -50,7 +51,7 @@ class Request(tenancy.Tenant):
     requesters = ArrayField(models.TextField(), default=list)  # persons who may not decide it
     policy_set_id = models.TextField()
     tool_version_id = models.TextField()
-    opened_at = models.DateTimeField(db_default=models.functions.Now())
+    opened_at = models.DateTimeField(db_default=Moment())
     expires_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True)
     note = models.TextField(default="")  # why it was denied, or what voided it
@@ -79,7 +80,7 @@ class Vote(tenancy.Tenant):
     verdict = models.TextField(choices=Verdict.choices)
     plan_digest = models.TextField()
     reason = models.TextField(default="")
-    at = models.DateTimeField(db_default=models.functions.Now())
+    at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "request", "person"], name="one_vote_per_person")]

@@ -13,7 +13,8 @@ from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import tiers
 from approvals.models import Plan, Request, Vote
-from audit import ids, log, outcomes, redaction, tenancy
+from audit import ids, log, moments, outcomes, redaction, tenancy
+from audit.moments import Moment
 
 
 class AlreadyDecided(outcomes.Refused):
@@ -102,11 +103,8 @@ def open_request(*, by: log.Actor, call: Call, plan: Plan, question: Question) -
 
 
 def database_now() -> datetime.datetime:
-    """The database's clock: the only one that leases, windows and expiries go by."""
-    with connection.cursor() as cursor:
-        cursor.execute("select clock_timestamp()")
-        now: datetime.datetime = cursor.fetchone()[0]
-    return now
+    """The clock of the record: what people were asked, and until when, goes by it."""
+    return moments.now()
 
 
 def _schedule_expiry(request: Request) -> None:
@@ -224,7 +222,7 @@ def _check(request: Request, *, by: Principal, verdict: str, plan_digest: str, r
 
 
 def _approve(request: Request, *, by: Principal) -> None:
-    Request.objects.filter(id=request.id).update(state=Request.State.APPROVED, decided_at=Now())
+    Request.objects.filter(id=request.id).update(state=Request.State.APPROVED, decided_at=Moment())
     Call.objects.filter(id=request.call_id).update(state=Call.State.APPROVED)
     _waited(request)
     _record(request, by=by, event="request.approved", plan=request.plan.digest)
@@ -233,7 +231,7 @@ def _approve(request: Request, *, by: Principal) -> None:
 
 
 def _deny(request: Request, *, by: Principal, reason: str) -> None:
-    Request.objects.filter(id=request.id).update(state=Request.State.DENIED, decided_at=Now(), note=redaction.redact_text(reason)[:2000])
+    Request.objects.filter(id=request.id).update(state=Request.State.DENIED, decided_at=Moment(), note=redaction.redact_text(reason)[:2000])
     _waited(request)
     refusal = Denied(
         f"A person denied this: {reason}",

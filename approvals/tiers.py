@@ -3,11 +3,10 @@
 import datetime
 from collections.abc import Iterable
 
-from django.db.models.functions import Now
-
 from agents import organisations
 from agents.models import Agent, Member, PolicySet
 from agents.organisations import Principal
+from audit.moments import Moment
 
 AUTO, ONE, TWO, REFUSED = "AUTO", "ONE", "TWO", "REFUSED"
 REQUIRED = {AUTO: 0, ONE: 1, TWO: 2}
@@ -36,7 +35,8 @@ def requesters(*, owner_person: str, starter_person: str, policy_set: str) -> li
     Call inside `tenancy.within`.
     """
     persons = {owner_person, starter_person}
-    changed = PolicySet.objects.filter(id=policy_set, activated_at__gt=Now() - _COOLING).values_list("proposed_by", "activated_by").first()
+    fresh = PolicySet.objects.filter(id=policy_set, activated_at__gt=Moment() - _COOLING)
+    changed = fresh.values_list("proposed_by", "activated_by").first()
     persons |= set(Member.objects.filter(id__in=changed or ()).values_list("person", flat=True))
     return sorted(persons - {""})
 

@@ -3,6 +3,7 @@
 from django.db import models
 
 from audit import tenancy
+from audit.moments import Moment
 
 
 class Price(tenancy.Tenant):
@@ -13,7 +14,7 @@ class Price(tenancy.Tenant):
     input_micros = models.BigIntegerField()
     output_micros = models.BigIntegerField()
     source = models.TextField(default="")
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [
@@ -41,7 +42,7 @@ class Cap(tenancy.Tenant):
     period = models.TextField(choices=Period.choices, default=Period.MONTH)
     cap_micros = models.BigIntegerField()
     set_by = models.TextField()
-    set_at = models.DateTimeField(db_default=models.functions.Now())
+    set_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [
@@ -99,7 +100,7 @@ class Reservation(tenancy.Tenant):
     windows = models.JSONField()  # ids, leaf to root
     price_version = models.PositiveIntegerField(default=0)
     is_estimated = models.BooleanField(default=False)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -115,7 +116,7 @@ class LedgerEntry(tenancy.Tenant):
     debit = models.TextField()
     credit = models.TextField()
     amount = models.BigIntegerField()
-    at = models.DateTimeField(db_default=models.functions.Now())
+    at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [

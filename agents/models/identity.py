@@ -7,6 +7,7 @@ from agents.models.organisations import Member, Workspace
 from agents.models.policies import PolicySet
 from agents.models.tools import ToolVersion
 from audit import tenancy
+from audit.moments import Moment
 
 
 class Agent(tenancy.Tenant):
@@ -37,7 +38,7 @@ class Agent(tenancy.Tenant):
     state = models.TextField(choices=State.choices, default=State.ACTIVE)
     draft_only = models.BooleanField(default=False)  # at a cap, writes become proposals instead of ending the run
     version = models.ForeignKey("AgentVersion", on_delete=models.PROTECT, db_constraint=False, null=True, related_name="+")
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "workspace", "slug"], name="agent_slug")]
@@ -55,7 +56,7 @@ class AgentVersion(tenancy.Tenant):
     model_names = ArrayField(models.TextField(), default=list)  # "provider:model"; the first is used by hosted runs
     policy_set = models.ForeignKey(PolicySet, on_delete=models.PROTECT, db_constraint=False, null=True)
     digest = models.TextField()
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "agent", "number"], name="agent_version_number")]
@@ -88,7 +89,7 @@ class Key(tenancy.Tenant):
     label = models.TextField(default="")
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [
@@ -110,7 +111,7 @@ class Capability(tenancy.Tenant):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)
     issued_by = models.TextField()
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
 
 class Stop(tenancy.Tenant):
@@ -129,7 +130,7 @@ class Stop(tenancy.Tenant):
     target = models.TextField()
     reason = models.TextField()
     engaged_by = models.TextField()
-    engaged_at = models.DateTimeField(db_default=models.functions.Now())
+    engaged_at = models.DateTimeField(db_default=Moment())
     ends_at = models.DateTimeField(null=True)  # set when it was engaged: a worker releases it then
     released_by = models.TextField(default="")
     released_at = models.DateTimeField(null=True)

@@ -7,6 +7,7 @@ from django.db import models
 from guardian.models import UserObjectPermissionBase
 
 from audit import tenancy
+from audit.moments import Moment
 
 
 class Organisation(tenancy.Tenant):
@@ -14,7 +15,7 @@ class Organisation(tenancy.Tenant):
 
     slug = models.SlugField(max_length=63)
     name = models.TextField()
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [
@@ -30,7 +31,7 @@ class Workspace(tenancy.Tenant):
     name = models.TextField()
     environment = models.TextField(default="production")
     registry = models.PositiveIntegerField(default=1)  # grows when a tool or a pinned model changes: compiled policies are kept by it
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "slug"], name="workspace_slug")]
@@ -64,7 +65,7 @@ class Member(tenancy.Tenant):
     person = models.TextField()
     name = models.TextField()
     is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "user"], name="member_once")]
@@ -76,7 +77,7 @@ class Seat(tenancy.Tenant):
     member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False, related_name="seats")
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False, related_name="seats")
     role = models.TextField()
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "member", "workspace", "role"], name="seat_once")]

@@ -4,6 +4,7 @@ from django.db import models
 
 from agents.models.organisations import Workspace
 from audit import tenancy
+from audit.moments import Moment
 
 
 class PolicySet(tenancy.Tenant):
@@ -23,7 +24,7 @@ class PolicySet(tenancy.Tenant):
     proposed_by = models.TextField()
     activated_by = models.TextField(default="")
     activated_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [

@@ -6,6 +6,7 @@ from agents.models.identity import Agent, AgentVersion, Capability
 from agents.models.organisations import Workspace
 from agents.models.tools import ToolVersion
 from audit import tenancy
+from audit.moments import Moment
 
 
 class Run(tenancy.Tenant):
@@ -55,7 +56,7 @@ class Run(tenancy.Tenant):
     waited_ms = models.PositiveBigIntegerField(default=0)  # time spent waiting for people is not the agent's
     summary = models.TextField(default="")
     handed_to = models.TextField(default="")
-    started_at = models.DateTimeField(db_default=models.functions.Now())
+    started_at = models.DateTimeField(db_default=Moment())
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -109,7 +110,7 @@ class Call(tenancy.Tenant):
     result_digest = models.TextField(default="")
     reserved_micros = models.BigIntegerField(default=0)
     settled_micros = models.BigIntegerField(default=0)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -154,7 +155,7 @@ class Effect(tenancy.Tenant):
     required = models.PositiveSmallIntegerField()  # humans that had to agree
     lease_until = models.DateTimeField()
     fence = models.PositiveIntegerField(default=1)
-    intended_at = models.DateTimeField(db_default=models.functions.Now())
+    intended_at = models.DateTimeField(db_default=Moment())
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -180,7 +181,7 @@ class Step(models.Model):
 
     organisation_id = models.TextField(db_default=tenancy.current_organisation(), editable=False)
     id = models.TextField(primary_key=True)
-    at = models.DateTimeField(db_default=models.functions.Now())
+    at = models.DateTimeField(db_default=Moment())
     run_id = models.TextField()
     number = models.PositiveIntegerField()
     kind = models.TextField(choices=Kind.choices)

@@ -4,6 +4,7 @@ from django.db import models
 
 from agents.models.organisations import Workspace
 from audit import tenancy
+from audit.moments import Moment
 
 
 class Connector(tenancy.Tenant):
@@ -23,7 +24,7 @@ class Connector(tenancy.Tenant):
     document = models.TextField(default="")  # an OpenAPI document, where the upstream serves none
     timeout_ms = models.PositiveIntegerField(default=15_000)
     allow_private = models.BooleanField(default=False)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [
@@ -44,7 +45,7 @@ class Tool(tenancy.Tenant):
     connector = models.ForeignKey(Connector, on_delete=models.PROTECT, db_constraint=False)
     name = models.TextField()
     state = models.TextField(choices=State.choices, default=State.DRAFT)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [
@@ -93,7 +94,7 @@ class ToolVersion(tenancy.Tenant):
     redact = models.JSONField(default=list)  # field names whose values are never stored in clear
     price_micros = models.BigIntegerField(null=True)  # null: unpriced, so refused
     digest = models.TextField()
-    created_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [

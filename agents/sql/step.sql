@@ -1,7 +1,7 @@
 -- What hosted runs did, one partition a month. Written under the run's lease, so (run, number) needs no index across months.
 CREATE TABLE agents_step (
     organisation_id text NOT NULL DEFAULT (nullif(current_setting('app.organisation', true), '')),
-    at timestamptz NOT NULL DEFAULT now(),
+    at timestamptz NOT NULL DEFAULT moment(),
     id text NOT NULL,
     run_id text NOT NULL,
     number integer NOT NULL CHECK (number >= 0),

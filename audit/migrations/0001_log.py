@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
     run_before = [("contenttypes", "0001_initial"), ("sessions", "0001_initial")]
     operations = [
         migrations.RunSQL(GRANTS, migrations.RunSQL.noop),
+        migrations.RunSQL((SQL / "moment.sql").read_text(), "DROP FUNCTION moment()"),
         migrations.RunSQL((SQL / "sayable.sql").read_text(), "DROP FUNCTION sayable(int); DROP FUNCTION canonical(jsonb)"),
         migrations.RunSQL((SQL / "entry.sql").read_text(), "DROP TABLE audit_entry; DROP FUNCTION audit_refuse()"),
         migrations.RunSQL((SQL / "append.sql").read_text(), "DROP FUNCTION audit_append(text, text, text, text, text, text, text, text)"),

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION audit_append(
     p_organisation text, p_workspace text, p_event text, p_actor_kind text, p_actor_id text, p_subject text, p_run text, p_detail text
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    v_at timestamptz := clock_timestamp();
+    v_at timestamptz := moment();
     v_id text := 'EV-' || sayable(14);
     v_body text;
 BEGIN

@@ -1,11 +1,11 @@
--- partition_months: make the monthly partitions of a log table, from this month on. Runs as the tables' owner, creates nothing else.
+-- partition_months: make the monthly partitions of a log table, from last month on. Runs as the tables' owner, creates nothing else.
 CREATE OR REPLACE FUNCTION partition_months(p_table text, p_months int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_month date; v_name text; v_made int := 0;
 BEGIN
     IF p_table NOT IN ('audit_entry', 'agents_step') OR p_months NOT BETWEEN 1 AND 24 THEN RAISE EXCEPTION 'partition_months: not %', p_table; END IF;
-    FOR i IN 0..p_months LOOP
+    FOR i IN -1..p_months LOOP
         v_month := date_trunc('month', now() AT TIME ZONE 'UTC')::date + make_interval(months => i);
         v_name := p_table || '_' || to_char(v_month, 'YYYY_MM');
         IF to_regclass('public.' || v_name) IS NULL THEN

@@ -1,9 +1,9 @@
 -- The only functions that move money. Windows are touched leaf to root (run, agent, workspace, organisation), the hot row last, so that
 -- two callers never wait for each other in a circle. Amounts are integer micro-units.
 
-CREATE OR REPLACE FUNCTION budget_window_start(p_period text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    SELECT CASE p_period WHEN 'day' THEN date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
-                         WHEN 'month' THEN date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+CREATE OR REPLACE FUNCTION budget_window_start(p_period text) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT CASE p_period WHEN 'day' THEN date_trunc('day', moment() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                         WHEN 'month' THEN date_trunc('month', moment() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
                          ELSE timestamptz 'epoch' END
 $$;
 
@@ -44,9 +44,9 @@ BEGIN
             v_windows := v_windows || v_window;
         END LOOP;
         INSERT INTO budgets_reservation (organisation_id, id, state, amount, settled, windows, price_version, is_estimated, created_at)
-        VALUES (p_organisation, p_call, 'HELD', p_amount, 0, to_jsonb(v_windows), p_price_version, false, clock_timestamp());
+        VALUES (p_organisation, p_call, 'HELD', p_amount, 0, to_jsonb(v_windows), p_price_version, false, moment());
         INSERT INTO budgets_ledgerentry (organisation_id, id, call_id, window_id, kind, debit, credit, amount, at)
-        SELECT p_organisation, 'LED-' || sayable(14), p_call, w, 'hold', 'available', 'reserved', p_amount, clock_timestamp() FROM unnest(v_windows) w;
+        SELECT p_organisation, 'LED-' || sayable(14), p_call, w, 'hold', 'available', 'reserved', p_amount, moment() FROM unnest(v_windows) w;
     EXCEPTION WHEN SQLSTATE 'RB001' THEN
         RETURN v_refusal;  -- the block is rolled back: no level keeps a hold
     END;
@@ -60,14 +60,14 @@ DECLARE v budgets_reservation; v_window text;
 BEGIN
     IF p_actual < 0 THEN RAISE EXCEPTION 'budget_settle: negative cost'; END IF;
     UPDATE budgets_reservation SET state = CASE WHEN p_actual > 0 THEN 'SETTLED' ELSE 'RELEASED' END, settled = p_actual, is_estimated = p_is_estimated,
-           finished_at = clock_timestamp()
+           finished_at = moment()
     WHERE organisation_id = p_organisation AND id = p_call AND state = 'HELD' RETURNING * INTO v;
     IF NOT FOUND THEN RETURN false; END IF;
     FOR v_window IN SELECT jsonb_array_elements_text(v.windows) LOOP
         UPDATE budgets_window SET reserved = reserved - v.amount, spent = spent + p_actual, overrun = overrun + greatest(p_actual - v.amount, 0)
         WHERE organisation_id = p_organisation AND id = v_window;
         INSERT INTO budgets_ledgerentry (organisation_id, id, call_id, window_id, kind, debit, credit, amount, at)
-        SELECT p_organisation, 'LED-' || sayable(14), p_call, v_window, m.kind, m.debit, m.credit, m.amount, clock_timestamp()
+        SELECT p_organisation, 'LED-' || sayable(14), p_call, v_window, m.kind, m.debit, m.credit, m.amount, moment()
         FROM (VALUES ('settle', 'reserved', 'spent', least(p_actual, v.amount)),
                      ('return', 'reserved', 'available', v.amount - p_actual),
                      ('overrun', 'overrun', 'spent', p_actual - v.amount)) m (kind, debit, credit, amount)

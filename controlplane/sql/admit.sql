@@ -17,7 +17,7 @@ BEGIN
     INSERT INTO agents_call (organisation_id, id, run_id, key, kind, name, tool_version_id, is_write, state, tier, number, progress, body_digest, fingerprint,
         arguments, sealed_arguments, decision, refusal, result, result_digest, reserved_micros, settled_micros, created_at)
     VALUES (v_org, v_call, v_run.id, p->>'key', p->>'kind', p->>'name', p->>'tool_version', v_write, 'ADMITTED', p->>'tier', v_run.steps + 1, v_run.progress,
-        p->>'body_digest', p->>'fingerprint', p->>'arguments', p_sealed, p->>'decision', '', '', '', v_amount, 0, clock_timestamp())
+        p->>'body_digest', p->>'fingerprint', p->>'arguments', p_sealed, p->>'decision', '', '', '', v_amount, 0, moment())
     ON CONFLICT (organisation_id, run_id, key) DO NOTHING;
     IF NOT FOUND THEN
         RETURN (SELECT jsonb_build_object('verdict', 'REPLAY', 'call', c.id, 'body_digest', c.body_digest) FROM agents_call c
@@ -43,7 +43,7 @@ BEGIN
         OR (NOT v_model AND NOT EXISTS (SELECT FROM agents_toolversion v JOIN agents_tool t ON t.organisation_id = v.organisation_id AND t.id = v.tool_id
                 WHERE v.organisation_id = v_org AND v.id = p->>'tool_version' AND v.state = 'ACTIVE' AND t.state = 'ACTIVE'))
         OR (v_run.capability_id IS NOT NULL AND NOT EXISTS (SELECT FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_run.capability_id
-                AND c.revoked_at IS NULL AND c.expires_at > clock_timestamp()))
+                AND c.revoked_at IS NULL AND c.expires_at > moment()))
     ) THEN
         RAISE EXCEPTION 'stale' USING ERRCODE = 'RG001';
     END IF;
@@ -53,7 +53,7 @@ BEGIN
     -- A call that is refused already costs a step and is a repeat like any other: an agent that hammers at a closed door is handed off too.
     v_asked := v_refusal IS NULL;
     IF v_run.state IN ('QUEUED', 'RUNNING', 'WAITING') AND coalesce(v_refusal->>'code', '') <> 'stopped' THEN
-        v_seconds := floor(extract(epoch FROM clock_timestamp() - v_run.started_at))::bigint - v_run.waited_ms / 1000;
+        v_seconds := floor(extract(epoch FROM moment() - v_run.started_at))::bigint - v_run.waited_ms / 1000;
         SELECT jsonb_build_object('code', 'limit_reached', 'message', 'The run reached its cap of ' || l.name || '.', 'rule', 'cap ' || l.name, 'current', l.current,
                    'limit', l.cap, 'who', p->>'owner_name', 'next', 'The run was handed to its owner. Stop here.', 'amount', l.amount) INTO v_over
         FROM (VALUES ('steps', v_run.steps::bigint, v_run.max_steps::bigint, 1::bigint),
@@ -89,7 +89,7 @@ BEGIN
         writes = writes + CASE WHEN v_refusal IS NULL AND v_write THEN 1 ELSE 0 END
     WHERE organisation_id = v_org AND id = v_run.id;
     IF v_refusal IS NOT NULL THEN
-        UPDATE agents_call SET state = 'REFUSED', refusal = v_refusal::text, sealed_arguments = NULL, reserved_micros = 0, finished_at = clock_timestamp(),
+        UPDATE agents_call SET state = 'REFUSED', refusal = v_refusal::text, sealed_arguments = NULL, reserved_micros = 0, finished_at = moment(),
             result_digest = 'refused:' || (v_refusal->>'code')
         WHERE organisation_id = v_org AND id = v_call;
         PERFORM gate_repeat(v_org, v_run, p->>'fingerprint', 'refused:' || (v_refusal->>'code'), v_run.progress, v_run.progress, true, p->>'actor_id');

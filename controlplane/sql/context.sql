@@ -23,7 +23,7 @@ BEGIN
     WHERE p.organisation_id = p_organisation AND p.agent_version_id = v_run.agent_version_id AND p.name = p_name;
     IF v_run.capability_id IS NOT NULL THEN
         SELECT jsonb_build_object('id', c.id, 'subject', c.subject, 'tools', c.tools, 'bindings', c.bindings,
-                                  'over', c.revoked_at IS NOT NULL OR c.expires_at <= clock_timestamp(), 'expires_at', c.expires_at) INTO v_capability
+                                  'over', c.revoked_at IS NOT NULL OR c.expires_at <= moment(), 'expires_at', c.expires_at) INTO v_capability
         FROM agents_capability c WHERE c.organisation_id = p_organisation AND c.id = v_run.capability_id;
     END IF;
     SELECT registry INTO v_registry FROM agents_workspace WHERE organisation_id = p_organisation AND id = v_agent.workspace_id;
@@ -45,5 +45,5 @@ BEGIN
         'capability', v_capability,
         'policy', CASE WHEN v_policy.id IS NULL THEN NULL ELSE jsonb_build_object('id', v_policy.id, 'digest', v_policy.digest, 'number', v_policy.number) END,
         'registry', v_registry, 'stops', coalesce(v_stops, '[]'::jsonb), 'call', v_call, 'twin', v_twin,
-        'hour', extract(hour FROM clock_timestamp() AT TIME ZONE 'UTC')::int, 'weekday', extract(isodow FROM clock_timestamp() AT TIME ZONE 'UTC')::int);
+        'hour', extract(hour FROM moment() AT TIME ZONE 'UTC')::int, 'weekday', extract(isodow FROM moment() AT TIME ZONE 'UTC')::int);
 END $$;

@@ -6,17 +6,17 @@ CREATE OR REPLACE FUNCTION gate_end_run(
 DECLARE v_run agents_run; v_call record; v_request text;
 BEGIN
     PERFORM set_config('app.organisation', p_organisation, true);
-    UPDATE agents_run SET state = p_state, summary = p_summary, handed_to = coalesce(p_handed_to, ''), finished_at = clock_timestamp()
+    UPDATE agents_run SET state = p_state, summary = p_summary, handed_to = coalesce(p_handed_to, ''), finished_at = moment()
     WHERE organisation_id = p_organisation AND id = p_run AND state IN ('QUEUED', 'RUNNING', 'WAITING') RETURNING * INTO v_run;
     IF NOT FOUND THEN RETURN false; END IF;
     FOR v_call IN SELECT c.id FROM agents_call c WHERE c.organisation_id = p_organisation AND c.run_id = p_run AND c.state IN ('HELD', 'APPROVED')
             AND NOT EXISTS (SELECT FROM approvals_request r WHERE r.organisation_id = p_organisation AND r.call_id = c.id AND r.is_draft)
             ORDER BY c.id FOR UPDATE LOOP
-        UPDATE agents_call SET state = 'VOID', sealed_arguments = NULL, finished_at = clock_timestamp(), result_digest = 'void:run_over',
+        UPDATE agents_call SET state = 'VOID', sealed_arguments = NULL, finished_at = moment(), result_digest = 'void:run_over',
             refusal = jsonb_build_object('code', 'run_over', 'message', 'The run ended before this was decided.', 'rule', 'run state', 'current', p_state,
                 'limit', 'RUNNING', 'who', '', 'next', 'Work goes on in a new run.')::text
         WHERE organisation_id = p_organisation AND id = v_call.id;
-        UPDATE approvals_request SET state = 'WITHDRAWN', decided_at = clock_timestamp(), note = 'The run ended: ' || p_summary
+        UPDATE approvals_request SET state = 'WITHDRAWN', decided_at = moment(), note = 'The run ended: ' || p_summary
         WHERE organisation_id = p_organisation AND call_id = v_call.id AND state IN ('OPEN', 'APPROVED') RETURNING id INTO v_request;
         DELETE FROM agents_work WHERE organisation_id = p_organisation AND kind = 'request.expire' AND subject = v_request;
         PERFORM budget_settle(p_organisation, v_call.id, 0, false);

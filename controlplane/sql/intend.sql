@@ -46,7 +46,7 @@ BEGIN
         WHERE v.organisation_id = v_org AND v.request_id = v_request.id AND v.verdict = 'APPROVE' AND v.plan_digest = v_plan.digest
           AND NOT (v.person = ANY (v_request.requesters));
         IF v_request.id IS NULL THEN v_why := 'Nobody approved this plan.';
-        ELSIF v_request.expires_at <= clock_timestamp() THEN v_why := 'The approval expired before it was used.';
+        ELSIF v_request.expires_at <= moment() THEN v_why := 'The approval expired before it was used.';
         ELSIF v_request.policy_set_id <> p->>'policy_set' THEN v_why := 'The policy changed since people decided.';
         ELSIF v_request.tool_version_id <> v_call.tool_version_id THEN v_why := 'The tool changed since people decided.';
         ELSIF v_count < v_request.required OR v_request.required < (p->>'required')::int THEN
@@ -66,7 +66,7 @@ BEGIN
     END IF;
     INSERT INTO agents_effect (organisation_id, id, call_id, key, connector_class, state, plan_digest, outbound_digest, required, lease_until, fence, intended_at)
     VALUES (v_org, v_effect, v_call.id, p->>'effect_key', v_version.connector_class, 'INTENT', v_plan.digest, p->>'outbound_digest',
-            coalesce(v_request.required, 0), clock_timestamp() + make_interval(secs => (p->>'lease_s')::double precision), 1, clock_timestamp());
+            coalesce(v_request.required, 0), moment() + make_interval(secs => (p->>'lease_s')::double precision), 1, moment());
     UPDATE agents_call SET state = 'SENDING' WHERE organisation_id = v_org AND id = v_call.id;
     DELETE FROM agents_work WHERE organisation_id = v_org AND kind = 'call.recover' AND subject = v_call.id;
     INSERT INTO agents_work (organisation_id, id, kind, subject, due_at, fence, attempts, rings)

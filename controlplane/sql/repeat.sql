@@ -11,7 +11,7 @@ BEGIN
         fruitless = r.fruitless + (r.progress = p_progress_before AND r.result_digest = EXCLUDED.result_digest)::int
     RETURNING fruitless INTO v_fruitless;
     IF p_run.loop_flagged_at IS NULL AND v_fruitless > 0 AND v_fruitless + 1 >= p_run.repeats_flag THEN
-        UPDATE agents_run SET loop_flagged_at = clock_timestamp() WHERE organisation_id = p_organisation AND id = p_run.id AND loop_flagged_at IS NULL;
+        UPDATE agents_run SET loop_flagged_at = moment() WHERE organisation_id = p_organisation AND id = p_run.id AND loop_flagged_at IS NULL;
         PERFORM audit_append(p_organisation, p_run.workspace_id, 'run.loop_flagged', 'system', 'gate', p_run.id, p_run.id,
             canonical(jsonb_build_object('fingerprint', p_fingerprint, 'fruitless', v_fruitless, 'flag_at', p_run.repeats_flag, 'stop_at', p_run.repeats_stop, 'agent', p_actor)));
     END IF;

@@ -13,7 +13,7 @@ BEGIN
     UPDATE agents_call SET state = v_state, result = p->>'result', sealed_result = p_sealed, result_digest = p->>'result_digest', refusal = coalesce(p->>'refusal', ''),
         settled_micros = (p->>'actual')::bigint,
         sealed_arguments = CASE WHEN v_state = 'IN_DOUBT' THEN sealed_arguments END,
-        finished_at = CASE WHEN v_state = 'IN_DOUBT' THEN NULL ELSE clock_timestamp() END
+        finished_at = CASE WHEN v_state = 'IN_DOUBT' THEN NULL ELSE moment() END
     WHERE organisation_id = v_org AND id = p->>'call' AND state <> v_state
       AND CASE WHEN p->>'event' LIKE 'effect.%' THEN state IN ('SENDING', 'IN_DOUBT')
                ELSE state = 'ADMITTED' OR (state IN ('APPROVED', 'HELD', 'DRAFTED') AND v_state IN ('VOID', 'DENIED', 'EXPIRED', 'FAILED')) END
@@ -30,7 +30,7 @@ BEGIN
     IF v_call.is_write THEN
         PERFORM gate_finish_effect(v_org, v_call.id, v_state);
         UPDATE approvals_request SET state = CASE v_state WHEN 'APPLIED' THEN 'APPLIED' WHEN 'VOID' THEN 'VOID' WHEN 'DENIED' THEN 'DENIED' WHEN 'EXPIRED' THEN 'EXPIRED' ELSE 'FAILED' END,
-            note = CASE WHEN v_state = 'APPLIED' THEN note ELSE left(coalesce(p->>'note', ''), 500) END, decided_at = coalesce(decided_at, clock_timestamp())
+            note = CASE WHEN v_state = 'APPLIED' THEN note ELSE left(coalesce(p->>'note', ''), 500) END, decided_at = coalesce(decided_at, moment())
         WHERE organisation_id = v_org AND call_id = v_call.id AND state IN ('OPEN', 'APPROVED') AND v_state <> 'IN_DOUBT';
         DELETE FROM agents_work WHERE organisation_id = v_org AND subject = v_call.id
             AND (kind = 'call.recover' OR (kind = 'effect.reconcile' AND v_state <> 'IN_DOUBT'));
@@ -55,7 +55,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION gate_finish_effect(p_organisation text, p_call text, p_state text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    UPDATE agents_effect SET state = p_state, finished_at = CASE WHEN p_state = 'IN_DOUBT' THEN NULL ELSE clock_timestamp() END
+    UPDATE agents_effect SET state = p_state, finished_at = CASE WHEN p_state = 'IN_DOUBT' THEN NULL ELSE moment() END
     WHERE organisation_id = p_organisation AND call_id = p_call AND state IN ('INTENT', 'IN_DOUBT') AND p_state IN ('APPLIED', 'FAILED', 'IN_DOUBT')
 $$;
 REVOKE ALL ON FUNCTION gate_finish_effect(text, text, text) FROM PUBLIC;
