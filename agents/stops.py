@@ -129,8 +129,8 @@ def end(*, by: Principal, identifier: str) -> bool:
     """Release a switch whose end has come. False when a person was quicker, or it has not come yet."""
     with tenancy.within(by.organisation):
         stop = Stop.objects.filter(id=identifier).first()
-        due = Stop.objects.filter(id=identifier, released_at=None, ends_at__lte=Now())
-        if stop is None or not due.update(released_at=Now(), released_by=by.id):
+        due = Stop.objects.filter(id=identifier, released_at=None, ends_at__lte=Moment())
+        if stop is None or not due.update(released_at=Moment(), released_by=by.id):
             return False
         workspace = ""
         if stop.scope != Stop.Scope.ORGANISATION:
