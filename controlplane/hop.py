@@ -157,10 +157,15 @@ async def _send(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def explained(code: str) -> str:
+    """Where a code is explained: in this very product."""
+    return f"{settings.PUBLIC_URL}/docs/reference/problems#{code}"
+
+
 def problem(status: int, code: str, message: str, **more: Any) -> Answer:
     """An RFC 9457 problem."""
     body = {
-        "type": f"{settings.PUBLIC_URL}/docs/problems#{code}",
+        "type": explained(code),
         "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": message,

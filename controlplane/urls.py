@@ -21,6 +21,7 @@ from controlplane.console import runs as pages_runs
 from controlplane.console import signin
 from controlplane.console import stops as pages_stops
 from controlplane.console import tools as pages_tools
+from controlplane.docs import doors as handbook
 
 # The viewer's own styles and pictures; it is the only page that needs either.
 _docs = csp_update({"style-src": ["'unsafe-inline'"], "img-src": ["data:"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
@@ -111,6 +112,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", health.metrics),
     path("api/v1/", include(api)),
     path("accounts/", include("allauth.account.urls")),
+    path("docs", handbook.contents),
+    path("docs/search", handbook.search),
+    path("docs/<slug:section>/<slug:name>", handbook.page),
     path("", signin.home, name="home"),
     path("start/<str:code>", signin.start),
     path("theme", signin.theme),

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, DataError, IntegrityError
 from django.http import Http404, HttpRequest, JsonResponse
@@ -134,7 +133,11 @@ def facts(refusal: Mapping[str, Any]) -> dict[str, Any]:
 def problem(refusal: Mapping[str, Any]) -> dict[str, Any]:
     """The problem body of a refusal's dictionary."""
     code = str(refusal["code"])
-    fixed = {"type": f"{settings.PUBLIC_URL}/docs/problems#{code}", "title": code.replace("_", " ").capitalize(), "status": status_of(code)}
+    fixed = {
+        "type": hop.explained(code),
+        "title": code.replace("_", " ").capitalize(),
+        "status": status_of(code),
+    }
     return {**facts(refusal), **fixed}
 
 

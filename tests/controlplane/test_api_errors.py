@@ -48,7 +48,7 @@ def test_a_problem_says_what_by_which_rule_where_the_limit_is_and_what_to_do() -
     refused = organisations.Conflict("No.", rule="r", current=2**60, limit=1, who="ann", next_step="Wait.", status="mine", cycle=["a"])
     problem = errors.problem(refused.as_dict())
     assert problem == {
-        "type": "http://127.0.0.1:8000/docs/problems#conflict",
+        "type": "http://127.0.0.1:8000/docs/reference/problems#conflict",
         "title": "Conflict",
         "status": 409,
         "detail": "No.",

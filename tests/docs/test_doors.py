@@ -1,0 +1,94 @@
+"""The handbook at /docs: every page answers without sign-in, links lead somewhere, and hostile input stays text."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from controlplane.docs import finding, rendering, shelf, tables
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+ADDRESSES = ["/docs", "/docs/search", *(page.address for page in shelf.pages().values())]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_opens_for_anybody_under_the_strict_policy_and_sets_nothing(address: str) -> None:
+    answer = Client().get(address)
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert not answer.cookies
+    text = answer.content.decode()
+    assert text.count("<h1>") == 1
+    assert 'style="' not in text
+    assert "{{" not in text
+    assert Client().post(address).status_code == 405
+
+
+def test_what_is_not_on_the_shelf_is_not_there() -> None:
+    for path in ("/docs/how-to/nothing", "/docs/reference/..%2f..%2fmanage", "/docs/reference/problems.md", "/docs/README", "/docs/"):
+        assert Client().get(path).status_code == 404, path
+
+
+def test_the_contents_name_every_file_once_and_no_other() -> None:
+    files = {str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")} - {"README"}
+    named = [page.slug for section in shelf.sections() for page in section.pages]
+    assert sorted(named) == sorted(files)
+    for slug in named:
+        assert shelf.read(slug).title == shelf.pages()[slug].title, slug
+
+
+def anchors(slug: str) -> set[str]:
+    return set(re.findall(r' id="([^"]+)"', shelf.read(slug).html))
+
+
+@pytest.mark.parametrize("slug", list(shelf.pages()))
+def test_links_inside_the_handbook_lead_to_a_page_and_a_place_on_it(slug: str) -> None:
+    for target in re.findall(r'href="([^"]+)"', shelf.read(slug).html):
+        path, _, place = target.partition("#")
+        if target.startswith("#"):
+            assert place in anchors(slug), target
+        elif path.startswith("/docs/"):
+            assert path.removeprefix("/docs/") in shelf.pages(), target
+            assert not place or place in anchors(path.removeprefix("/docs/")), target
+        else:
+            assert path.startswith(("https://", "/api/v1/")), target
+    identifiers = re.findall(r' id="([^"]+)"', shelf.read(slug).html)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_neighbours_form_one_line_through_all_pages() -> None:
+    order = list(shelf.pages().values())
+    assert shelf.neighbours(order[0])[0] is None
+    assert shelf.neighbours(order[-1])[1] is None
+    for before, after in itertools.pairwise(order):
+        assert shelf.neighbours(before)[1] == after
+        assert shelf.neighbours(after)[0] == before
+
+
+def test_search_finds_codes_events_and_settings_and_keeps_hostile_words_text() -> None:
+    assert finding.find("budget_exceeded")[0].address == "/docs/reference/problems#budget_exceeded"
+    assert any(found.address == "/docs/reference/settings#remit_public_url" for found in finding.find("PUBLIC url"))
+    assert finding.find("run.loop_flagged")[0].page == "Audit events"
+    assert finding.find("") == []
+    answer = Client().get("/docs/search", {"q": '<script>alert(1)</script>"\u202e'}).content.decode()
+    assert "<script>alert" not in answer
+    assert "[U+202E]" in answer
+    assert Client().get("/docs/search", {"q": "x" * 5000}).status_code == 200
+
+
+def test_markup_in_a_page_or_a_table_stays_text() -> None:
+    text = rendering.render("# T\n\n<img src=x onerror=alert(1)> [x](javascript:alert(1))\n\n| `a` |\n|---|\n| `<b>` |", "reference/x")
+    assert "<img" not in text.html
+    assert 'href="javascript' not in text.html
+    assert "&lt;b&gt;" in text.html
+    assert "<b>" not in tables.fill("{{ events }}")
+
+
+def test_links_between_files_become_links_between_pages() -> None:
+    assert rendering.address("../reference/problems.md#void", "how-to/caps") == "/docs/reference/problems#void"
+    assert rendering.address("caps.md", "how-to/rules") == "/docs/how-to/caps"
+    assert rendering.address("#here", "how-to/rules") == "#here"
