@@ -22,6 +22,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from agents import policies, runs, tools
+from agents.answers import IdempotencyConflict, InProgress
 from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import plans, requests, tiers
@@ -34,20 +35,12 @@ RECOVER_S = 150.0  # an admitted call left alone this long belonged to a process
 _STALE = "RG001"  # gate_admit: what was decided upon changed meanwhile
 
 
-class IdempotencyConflict(outcomes.Refused):
-    code = "idempotency_conflict"
-
-
 class WouldFail(outcomes.Refused):
     code = "would_fail"
 
 
 class RunOver(outcomes.Refused):
     code = "run_over"
-
-
-class InProgress(outcomes.Refused):
-    code = "idempotency_in_progress"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from agents import contracts, identity, organisations, runs, tools
+from agents import answers, contracts, identity, organisations, runs, tools
 from agents.models import Agent, Capability, Run, Step, Workspace
 from agents.organisations import Principal
 from audit import tenancy
@@ -188,7 +188,7 @@ def _tool(lease: outbox.Lease, run: Run, actor: Principal, key: str, call: Mappi
     proposal = examination.Proposal(principal=actor, run=run.id, name=str(call["tool"]), arguments=call["arguments"], key=key)
     try:
         admission = gate.admit(proposal)
-    except gate.InProgress as busy:
+    except answers.InProgress as busy:
         admission = recovery.adopt(proposal, str(busy.details["call"]))
     if admission.status in {"pending_approval", "in_doubt", "running"}:
         return False  # whoever settles it rings again

@@ -1,5 +1,6 @@
 """The tables of the agents app, one module a noun."""
 
+from agents.models.answers import Answer
 from agents.models.identity import Agent, AgentVersion, Capability, Key, Pin, Stop
 from agents.models.organisations import Member, Organisation, Seat, Workspace, WorkspacePermission
 from agents.models.policies import PolicySet
@@ -9,6 +10,7 @@ from agents.models.tools import Connector, Owned, Tool, ToolVersion
 __all__ = [
     "Agent",
     "AgentVersion",
+    "Answer",
     "Call",
     "Capability",
     "Connector",

@@ -15,14 +15,9 @@ from controlplane.api import runs as run_doors
 
 PREFIX = "/api/v1/calls/"
 LONGEST_WAIT_S = 60
-LONGEST_KEY = 255
 POLL_AFTER_MS = 1000
 UNDECIDED = frozenset({"pending_approval", "drafted", "running", "in_doubt"})
 _FIELDS = ("tool", "arguments", "run")
-
-
-class InvalidIdempotencyKey(errors.BadRequest):
-    code = "invalid_idempotency_key"
 
 
 @errors.guarded
@@ -31,7 +26,7 @@ def propose(by: Principal, request: hop.Request) -> hop.Answer:
     if request.method != "POST":
         raise errors.not_allowed(request.method, "POST")
     inputs.plain(request.query_string)
-    key = idempotency_key(request.headers.get("idempotency-key"))
+    key = inputs.idempotency_key(request.headers.get("idempotency-key"))
     given = _proposed(parsing.of_bytes(request.body, request.headers.get("content-type", "")))
     run = _run_of(by, given.get("run", ""))
     return _answer(by, gate.admit(examination.Proposal(principal=by, run=run, name=given["tool"], arguments=given["arguments"], key=key)))
@@ -52,22 +47,6 @@ def show(by: Principal, request: hop.Request) -> hop.Answer | hop.Wait:
         return _ok(_standing(by, identifier)) if _is_over(by, identifier) else None
 
     return hop.Wait(look=look, last=lambda: _ok(_standing(by, identifier)), seconds=seconds)
-
-
-def idempotency_key(given: str | None) -> str:
-    """The key, or nothing when none was sent. Raises InvalidIdempotencyKey."""
-    if given is None:
-        return ""
-    if not 0 < len(given) <= LONGEST_KEY or not all("!" <= character <= "~" for character in given):
-        raise InvalidIdempotencyKey(
-            "An Idempotency-Key is 1 to 255 visible ASCII characters.",
-            rule="idempotency key",
-            current=f"{len(given)} characters",
-            limit=LONGEST_KEY,
-            next_step="Send a UUID.",
-            pointer="Idempotency-Key",
-        )
-    return given
 
 
 def _proposed(body: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from controlplane.api import errors
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 LARGEST = 2**53 - 1
+LONGEST_KEY = 255
 
 
 class UnknownField(errors.BadRequest):
@@ -20,6 +21,26 @@ class UnknownField(errors.BadRequest):
 
 class InvalidRequest(errors.BadRequest):
     code = "invalid_request"
+
+
+class InvalidIdempotencyKey(errors.BadRequest):
+    code = "invalid_idempotency_key"
+
+
+def idempotency_key(given: str | None) -> str:
+    """The key, or nothing when none was sent. Raises InvalidIdempotencyKey."""
+    if given is None:
+        return ""
+    if not 0 < len(given) <= LONGEST_KEY or not all("!" <= character <= "~" for character in given):
+        raise InvalidIdempotencyKey(
+            "An Idempotency-Key is 1 to 255 visible ASCII characters.",
+            rule="idempotency key",
+            current=f"{len(given)} characters",
+            limit=LONGEST_KEY,
+            next_step="Send a UUID.",
+            pointer="Idempotency-Key",
+        )
+    return given
 
 
 def unknown(pointer: str, *, known: Iterator[str] | list[str]) -> UnknownField:

@@ -1,19 +1,25 @@
 """One address, one function a method. What a door takes and gives is said beside it, and checked, rendered and documented from there."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.http import HttpResponseBase
-from drf_spectacular.utils import extend_schema
+from django.db import DataError, IntegrityError
+from django.http import HttpResponse, HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view
 from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents import answers
 from agents.organisations import Principal
-from audit import tenancy
+from audit import outcomes, tenancy
 from controlplane import guard
 from controlplane.api import errors, inputs, pages, parsing
 
@@ -117,9 +123,31 @@ def _answer(found: Door, by: Principal, request: Request, path: Mapping[str, str
     if request.method in {"GET", "HEAD"}:
         with tenancy.within(by.organisation):
             return _rendered(found, found.serve(asked, **path))
+    key = inputs.idempotency_key(request.headers.get("idempotency-key"))
+    return _once(found, asked, key, request, path) if key else _done(found, asked, path)
+
+
+def _done(found: Door, asked: Asked, path: Mapping[str, str]) -> HttpResponseBase:
     given = found.serve(asked, **path)
-    with tenancy.within(by.organisation):
+    with tenancy.within(asked.by.organisation):
         return _rendered(found, given)
+
+
+def _once(found: Door, asked: Asked, key: str, request: Request, path: Mapping[str, str]) -> HttpResponseBase:
+    """Under a key: done once, answered as often as it is asked."""
+    sent = json.dumps([request.method, request.path, asked.query, asked.body], default=str, sort_keys=True)
+    kept = answers.claim(by=asked.by, key=key, body_digest=hashlib.sha256(sent.encode()).hexdigest())
+    if kept is not None:
+        headers = {"Cache-Control": "no-store", "Idempotent-Replayed": "true"}
+        return HttpResponse(kept.body, status=kept.status, content_type=parsing.JSON, headers=headers)
+    try:
+        answer = _done(found, asked, path)
+    except (outcomes.Refused, DataError, IntegrityError):  # nothing happened
+        answers.release(by=asked.by, key=key)
+        raise
+    if isinstance(answer, Response):
+        answers.keep(by=asked.by, key=key, answer=answers.Kept(answer.status_code, JSONRenderer().render(answer.data)))
+    return answer
 
 
 def _body(found: Door, request: Request) -> dict[str, Any]:
@@ -143,6 +171,14 @@ def _rendered(found: Door, given: Any) -> HttpResponseBase:
 
 
 # The document --------------------------------------------------------------------------------------------------------------------------
+
+
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible ASCII characters. The same key again is answered from the record.",
+)
 
 
 class Nothing(serializers.Serializer[Any]):
@@ -183,6 +219,6 @@ def _documented(view: Any, method: str, found: Door) -> Any:
         tags=[found.noun],
         auth=[{"bearer": []}, {"session": []}],  # type: ignore[list-item]
         request=found.said.body,
-        parameters=[found.said.query] if found.said.query().fields else None,
+        parameters=([found.said.query] if found.said.query().fields else []) + ([] if method == "GET" else [KEY]),
         responses={(found.said.status, *found.said.media_types): gives, ("default", errors.PROBLEM): Problem},
     )(view)

@@ -11,14 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.api import calls, errors
-from controlplane.api.routing import Problem
+from controlplane.api.routing import KEY, Problem
 
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters. The same key again is answered from the record.",
-)
 WAIT = OpenApiParameter("wait", OpenApiTypes.INT, description=f"Seconds to wait for the decision, at most {calls.LONGEST_WAIT_S}.")
 PROBLEM = {("default", errors.PROBLEM): Problem}
 

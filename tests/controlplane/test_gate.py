@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from agents import contracts, identity, organisations, policies, runs, stops, tools
+from agents import answers, contracts, identity, organisations, policies, runs, stops, tools
 from agents.models import Call, Effect, Member
 from audit import canonical, tenancy, vault
 from budgets import limits, reservations
@@ -141,7 +141,7 @@ def test_the_same_key_is_answered_from_the_record_and_another_body_is_a_conflict
     again = run.call("pay", {"account": "a", "amount": 5}, key="k1")
     assert again.is_replay
     assert (again.call, again.result) == (first.call, first.result)
-    with pytest.raises(gate.IdempotencyConflict):
+    with pytest.raises(answers.IdempotencyConflict):
         run.call("pay", {"account": "a", "amount": 6}, key="k1")
     assert len(world.bank.writes()) == 1
 
@@ -256,7 +256,7 @@ def test_an_intent_without_a_report_is_sent_again_under_its_key_and_applied_once
         patch.setattr(sender, "apply", die)
         with pytest.raises(Died):
             run.call("pay", {"account": "a", "amount": 5}, key="k")
-    with pytest.raises(gate.InProgress) as busy:
+    with pytest.raises(answers.InProgress) as busy:
         run.call("pay", {"account": "a", "amount": 5}, key="k")
     assert recovery.reconcile(world.organisation, busy.value.details["call"]).status == "applied"
     assert len(world.bank.writes()) == 1
