@@ -60,7 +60,7 @@ def claim(*, by: Principal, key: str, body_digest: str) -> Kept | None:
             limit="answered",
             next_step="Ask again with the same key. If this stays, look at what exists, then use a new key.",
         )
-    return Kept(found.status, vault.open_sealed(found.sealed, aad=_place(by, identifier)))
+    return Kept(found.status, vault.open_sealed(bytes(found.sealed), aad=_place(by, identifier)))
 
 
 def keep(*, by: Principal, key: str, answer: Kept) -> None:
