@@ -17,6 +17,7 @@ class Plan(tenancy.Tenant):
     entity = models.TextField(default="")
     viewer = models.TextField()  # fields, json_patch, sql, text, arguments
     changes = models.TextField()  # canonical JSON, redacted: what the approver reads
+    unchanged = models.TextField(default="[]")  # canonical JSON, redacted: the fields that stay as they are, for whoever unfolds them
     facts = models.TextField(default="{}")
     before_digest = models.TextField(default="")  # of the target's state when the plan was made; "" where no preview exists
     created_at = models.DateTimeField(db_default=Moment())
@@ -34,6 +35,7 @@ class Request(tenancy.Tenant):
         DENIED = "DENIED", "Denied"
         EXPIRED = "EXPIRED", "Expired"
         VOID = "VOID", "Void: the world changed"
+        SENT_BACK = "SENT_BACK", "Sent back"
         WITHDRAWN = "WITHDRAWN", "Withdrawn"
         APPLIED = "APPLIED", "Applied"
         FAILED = "FAILED", "Apply failed"
@@ -54,6 +56,7 @@ class Request(tenancy.Tenant):
     opened_at = models.DateTimeField(db_default=Moment())
     expires_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True)
+    checked_at = models.DateTimeField(null=True)  # when the target was last read again and found as planned
     note = models.TextField(default="")  # why it was denied, or what voided it
 
     class Meta:
@@ -64,6 +67,10 @@ class Request(tenancy.Tenant):
         indexes = [
             models.Index(fields=["organisation_id", "workspace", "state", "opened_at"], name="request_inbox"),
             models.Index(fields=["organisation_id", "expires_at"], name="request_expiry", condition=models.Q(state="OPEN")),
+            models.Index(fields=["organisation_id", "workspace", "-opened_at", "-id"], name="request_newest"),
+            models.Index(fields=["organisation_id", "workspace", "-decided_at", "-id"], name="request_decided"),
+            models.Index(fields=["organisation_id", "run"], name="request_of_run"),
+            models.Index(fields=["organisation_id", "call"], name="request_of_call"),
         ]
 
 
@@ -83,4 +90,52 @@ class Vote(tenancy.Tenant):
     at = models.DateTimeField(db_default=Moment())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organisation_id", "request", "person"], name="one_vote_per_person")]
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "request", "person", "plan_digest"], name="one_vote_per_person")]
+
+
+class Remark(tenancy.Tenant):
+    """What people added to a request besides their votes: a comment, more time, a hint to the agent. Append-only."""
+
+    class Kind(models.TextChoices):
+        COMMENT = "COMMENT"
+        EXTENSION = "EXTENSION"
+        HINT = "HINT"
+
+    request = models.ForeignKey(Request, on_delete=models.PROTECT, db_constraint=False, related_name="remarks")
+    member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False)
+    kind = models.TextField(choices=Kind.choices)
+    text = models.TextField()
+    at = models.DateTimeField(db_default=Moment())
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation_id", "request", "at"], name="remark_order")]
+
+
+class StandingDenial(tenancy.Tenant):
+    """A denial that answers for later calls too, so that nobody is asked again: one call of one run, or a tool of an agent for a while."""
+
+    request = models.ForeignKey(Request, on_delete=models.PROTECT, db_constraint=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False)
+    agent_id = models.TextField()
+    tool = models.TextField()
+    run_id = models.TextField(default="")  # "": in any run
+    fingerprint = models.TextField(default="")  # "": with any arguments
+    reason = models.TextField()
+    member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False)
+    at = models.DateTimeField(db_default=Moment())
+    until = models.DateTimeField(null=True)  # null: as long as the run
+    lifted_at = models.DateTimeField(null=True)
+    lifted_by = models.TextField(default="")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["organisation_id", "agent_id", "tool"], name="denial_standing", condition=models.Q(lifted_at__isnull=True))
+        ]
+
+
+class Terms(tenancy.Tenant):
+    """How far a workspace (its id) lets people put off a decision, and how often they may send one back."""
+
+    extend_s = models.PositiveIntegerField(default=30 * 60)
+    extend_most_s = models.PositiveIntegerField(default=2 * 3600)
+    rounds = models.PositiveSmallIntegerField(default=3)

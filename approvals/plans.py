@@ -13,6 +13,7 @@ from approvals.models import Plan
 from audit import canonical, ids, redaction
 
 DOMAIN = "remit plan v1"
+MOST_UNCHANGED = 300  # fields that stay as they are and can be unfolded; nobody reads more
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,19 @@ class Terms:
 
 def build(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target, terms: Terms) -> Plan:
     """The stored plan. Call inside the transaction that holds the call. The changes are redacted; the digest covers their clear form."""
+    named = {key: terms.connector[key] for key in ("id", "kind", "url", "headers")}
+    connector = canonical.digest(named, domain="remit connector v1")
+    return _stored(tool=tool, arguments=arguments, target=target, terms=terms, connector=connector)
+
+
+def _stored(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target, terms: Terms, connector: str) -> Plan:
     changed = changes(tool=tool, arguments=arguments, target=target)
     body = {
         "organisation": terms.organisation,
         "run": terms.run,
         "call": terms.call,
         "tool": {"name": tool.name, "version": tool.version, "digest": tool.digest, "schema": tool.schema_digest},
-        "connector": canonical.digest({key: terms.connector[key] for key in ("id", "kind", "url", "headers")}, domain="remit connector v1"),
+        "connector": connector,
         "arguments": canonical.digest(arguments, domain="remit arguments v1"),
         "outbound": terms.outbound_digest,
         "target": target.digest,
@@ -72,6 +79,7 @@ def build(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target, te
         entity=target.entity,
         viewer=target.kind,
         changes=canonical.text(hidden.changes(changed, tool.redact)),
+        unchanged=canonical.text(hidden.changes(_unchanged(target), tool.redact)),
         facts=canonical.text(redaction.redact(dict(target.facts), fields=tool.redact)),
         before_digest=target.digest,
     )
@@ -101,6 +109,12 @@ def changes(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target) 
     return fields.changes(target.entity, dict(target.before), dict(target.after))
 
 
+def _unchanged(target: Target) -> list[dict[str, Any]]:
+    if target.before is None or target.after is None:
+        return []
+    return fields.unchanged(target.entity, dict(target.before), dict(target.after))[:MOST_UNCHANGED]
+
+
 def sentence(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target) -> str:
     """One plain line for a list: the target's own headline, or the tool's title and what it is about. Never the agent's own words."""
     if target.facts.get("title"):
@@ -108,6 +122,23 @@ def sentence(*, tool: tools.Facts, arguments: Mapping[str, Any], target: Target)
     title = tool.title or tool.name.replace("_", " ").capitalize()
     about = target.entity or ", ".join(f"{name} {value}" for name, value in list(arguments.items())[:2] if isinstance(value, str | int))
     return redaction.redact_text(f"{title}: {about}" if about else title)[:200]
+
+
+def again(plan: Plan, *, tool: tools.Facts, arguments: Mapping[str, Any], target: Target, call: str) -> Plan:
+    """The same act on a target that changed since: a new plan under the terms of the old one. Call inside the call's transaction."""
+    body = json.loads(plan.body)
+    terms = Terms(
+        organisation=body["organisation"],
+        run=body["run"],
+        call=call,
+        connector={},
+        outbound_digest=body["outbound"],
+        policy_set=body["policy"]["id"],
+        policy_digest=body["policy"]["digest"],
+        tier=body["tier"],
+        amount_micros=body["amount_micros"],
+    )
+    return _stored(tool=tool, arguments=arguments, target=target, terms=terms, connector=body["connector"])
 
 
 def statement_facts(statement: str) -> dict[str, Any]:

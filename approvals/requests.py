@@ -1,17 +1,19 @@
-"""Requests: asking people about a plan, their votes, and the ends a request can come to. One function a transition; deny beats approve."""
+"""Requests: asking people about a plan, their votes, and the ends a request can come to. One function a transition; deny beats approve.
+
+What people may answer besides a vote is in `ends` (sent back, withdrawn), `deadlines` (more time) and `remarks` (comments).
+"""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from agents import organisations, runs, stops
 from agents.models import Call, Run
 from agents.organisations import Principal
-from approvals import tiers
+from approvals import denials, tiers
 from approvals.models import Plan, Request, Vote
 from audit import ids, log, moments, outcomes, redaction, tenancy
 from audit.moments import Moment
@@ -132,7 +134,9 @@ def waiting_for(*, by: Principal, workspace: str, state: str = Request.State.OPE
     return (found.filter(state=state) if state else found).order_by("opened_at", "id")
 
 
-def vote(*, by: Principal, request_id: str, verdict: str, plan_digest: str, reason: str = "") -> Request:
+def vote(
+    *, by: Principal, request_id: str, verdict: str, plan_digest: str, reason: str = "", denial: denials.Scope = denials.THIS_CALL
+) -> Request:
     """One person's decision. With enough approvals the call is handed to a worker; one denial ends it and tells the agent why.
 
     Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open) or ReasonNeeded.
@@ -146,11 +150,12 @@ def vote(*, by: Principal, request_id: str, verdict: str, plan_digest: str, reas
             next_step="Approve or deny.",
         )
     with tenancy.within(by.organisation):
-        request = get(request_id, by=by)
-        runs.lock(request.run_id)
-        Call.objects.select_for_update().get(id=request.call_id)
-        request = Request.objects.select_for_update(of=("self",)).select_related("plan", "call", "run").get(id=request_id)
-        _check(request, by=by, verdict=verdict, plan_digest=plan_digest, reason=reason)
+        request = held(by=by, request_id=request_id)
+        check(request, by=by, plan_digest=plan_digest)
+        if verdict == Vote.Verdict.DENY and not reason.strip():
+            raise ReasonNeeded(
+                "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."
+            )
         try:
             with transaction.atomic():
                 Vote.objects.create(
@@ -166,9 +171,9 @@ def vote(*, by: Principal, request_id: str, verdict: str, plan_digest: str, reas
             raise AlreadyDecided(
                 "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
             ) from error
-        _record(request, by=by, event="request.voted", verdict=verdict, plan=plan_digest)
+        record(request, by=by, event="request.voted", verdict=verdict, plan=plan_digest)
         if verdict == Vote.Verdict.DENY:
-            _deny(request, by=by, reason=reason)
+            _deny(request, by=by, reason=reason, denial=denial)
         elif (
             request.votes.filter(verdict=Vote.Verdict.APPROVE, plan_digest=plan_digest).values("person").distinct().count()
             >= request.required
@@ -178,24 +183,20 @@ def vote(*, by: Principal, request_id: str, verdict: str, plan_digest: str, reas
     return request
 
 
-def _check(request: Request, *, by: Principal, verdict: str, plan_digest: str, reason: str) -> None:
-    if request.state != Request.State.OPEN:
-        raise AlreadyDecided(
-            f"This request is {request.get_state_display().lower()} already.",
-            rule="request state",
-            current=request.state,
-            limit="OPEN",
-            who="whoever decided it",
-            next_step="Look at the decision.",
-        )
-    if request.expires_at <= database_now():
-        raise Expired(
-            "This request expired; it counts as denied.",
-            rule="expiry",
-            current=request.expires_at.isoformat(),
-            limit="in time",
-            next_step="The agent may propose it again.",
-        )
+def held(*, by: Principal, request_id: str) -> Request:
+    """The request, its call and its run, locked in the gate's order. Raises NotFound. Call inside `tenancy.within`."""
+    request = get(request_id, by=by)
+    runs.lock(request.run_id)
+    Call.objects.select_for_update().get(id=request.call_id)
+    return Request.objects.select_for_update(of=("self",)).select_related("plan", "call", "run__agent").get(id=request_id)
+
+
+def check(request: Request, *, by: Principal, plan_digest: str) -> None:
+    """Whether this person may decide this plan now.
+
+    Raises AlreadyDecided, Expired, NotEligible or PlanChanged. Call inside `tenancy.within`.
+    """
+    check_open(request)
     why = tiers.why_not(by, required=request.required, requesters=request.requesters, workspace=request.workspace_id)
     if why:
         raise NotEligible(
@@ -215,43 +216,65 @@ def _check(request: Request, *, by: Principal, verdict: str, plan_digest: str, r
             next_step="Read the new changes and decide again.",
             plan=request.plan.digest,
         )
-    if verdict == Vote.Verdict.DENY and not reason.strip():
-        raise ReasonNeeded(
-            "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."
+
+
+def check_open(request: Request) -> None:
+    """Raises AlreadyDecided or Expired. Call inside `tenancy.within`."""
+    if request.state != Request.State.OPEN:
+        raise AlreadyDecided(
+            f"This request is {request.get_state_display().lower()} already.",
+            rule="request state",
+            current=request.state,
+            limit="OPEN",
+            who="whoever decided it",
+            next_step="Look at the decision.",
+        )
+    if request.expires_at <= database_now():
+        raise Expired(
+            "This request expired; it counts as denied.",
+            rule="expiry",
+            current=request.expires_at.isoformat(),
+            limit="in time",
+            next_step="The agent may propose it again.",
         )
 
 
 def _approve(request: Request, *, by: Principal) -> None:
     Request.objects.filter(id=request.id).update(state=Request.State.APPROVED, decided_at=Moment())
     Call.objects.filter(id=request.call_id).update(state=Call.State.APPROVED)
-    _waited(request)
-    _record(request, by=by, event="request.approved", plan=request.plan.digest)
+    waited(request)
+    record(request, by=by, event="request.approved", plan=request.plan.digest)
     with connection.cursor() as cursor:
         cursor.execute("select work_ring(%s, 'call.resume', %s)", [by.organisation, request.call_id])
 
 
-def _deny(request: Request, *, by: Principal, reason: str) -> None:
+def _deny(request: Request, *, by: Principal, reason: str, denial: denials.Scope) -> None:
     Request.objects.filter(id=request.id).update(state=Request.State.DENIED, decided_at=Moment(), note=redaction.redact_text(reason)[:2000])
-    _waited(request)
+    waited(request)
     refusal = Denied(
         f"A person denied this: {reason}",
         rule=f"request {request.id}",
         current="denied",
         limit=f"{request.required} approvals",
-        who="whoever denied it",
-        next_step="Do not repeat it; choose another way or hand over.",
+        who=by.name or by.id,
+        next_step=denials.NEXT[denial.scope],
         reason=reason,
+        scope=denial.scope,
     )
     runs.settle(
         by=by,
         run=request.run_id,
         call=request.call_id,
         outcome=runs.Outcome(state=Call.State.DENIED, event="request.denied", refusal=refusal.as_dict(), note=reason, wake=True),
-        detail={"request": request.id},
+        detail={"request": request.id, "scope": denial.scope, "ends_run": denial.ends_run},
     )
+    denials.remember(request, by=by, scope=denial.scope, reason=redaction.redact_text(reason)[:2000])
+    if denial.ends_run:
+        summary = f"{by.name or by.id} denied {request.call.name} and ended the run: {reason}"
+        runs.end(by=by, run=request.run, state=Run.State.STOPPED, summary=summary, event="run.stopped")
 
 
-def _waited(request: Request) -> None:
+def waited(request: Request) -> None:
     """Time spent waiting for people is not held against the run. A draft keeps nobody waiting, and waiting ends with the decision."""
     if request.is_draft or request.state != Request.State.OPEN:
         return
@@ -259,7 +282,8 @@ def _waited(request: Request) -> None:
     Run.objects.filter(id=request.run_id).update(waited_ms=F("waited_ms") + waited)
 
 
-def _record(request: Request, *, by: Principal, event: str, **detail: object) -> None:
+def record(request: Request, *, by: Principal, event: str, **detail: object) -> None:
+    """The entry of something that people did with a request."""
     log.append(
         event, by=by, subject=request.id, workspace=request.workspace_id, run=request.run_id, detail={"call": request.call_id, **detail}
     )
@@ -284,7 +308,7 @@ def expire(*, by: Principal, request_id: str) -> bool:
             who="the approvers of this workspace",
             next_step="Propose it again, or hand over.",
         )
-        _waited(request)
+        waited(request)
         return runs.settle(
             by=by,
             run=request.run_id,
@@ -307,8 +331,9 @@ def votes(request: Request) -> QuerySet[Vote]:
 def decidable(*, by: Principal, workspace: str) -> QuerySet[Request]:
     """The open requests that this person may decide now, the one with least time left first. Call inside `tenancy.within`."""
     allowed = [number for number, permission in tiers.PERMISSION.items() if organisations.may(by, permission, workspace)]
-    found = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN, required__in=allowed, expires_at__gt=Now())
-    found = found.exclude(requesters__contains=[by.person]).exclude(votes__member_id=by.id)
+    found = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN, required__in=allowed, expires_at__gt=Moment())
+    own = Vote.objects.filter(request=OuterRef("id"), member_id=by.id, plan_digest=OuterRef("plan__digest"))
+    found = found.exclude(requesters__contains=[by.person]).exclude(Exists(own))
     return found.select_related("plan", "call", "run__agent").prefetch_related("votes__member").order_by("expires_at", "id")
 
 
@@ -328,3 +353,32 @@ def open_under(scope: str, target: str) -> QuerySet[Request]:
     found = Request.objects.filter(state=Request.State.OPEN)
     through = {"tool": "call__tool_version__tool_id", "connector": "call__tool_version__tool__connector_id"}.get(scope)
     return found.filter(**{through: target}) if through else found.filter(run_id__in=stops.runs_under(scope, target).values("id"))
+
+
+def replan(*, by: log.Actor, request_id: str, build: Callable[[Call], Plan]) -> Request:
+    """The target changed while people looked: the request gets a new plan, and votes on the old one count no more. No-op once decided."""
+    with tenancy.within(by.organisation):
+        request = Request.objects.select_related("plan", "run").get(id=request_id)
+        runs.lock(request.run_id)
+        call = Call.objects.select_for_update().get(id=request.call_id)
+        request = Request.objects.select_for_update(of=("self",)).select_related("plan").get(id=request_id)
+        if request.state == Request.State.OPEN:
+            before, plan = request.plan, build(call)
+            Request.objects.filter(id=request_id).update(plan=plan, checked_at=Moment())
+            detail = {"call": request.call_id, "before": before.digest, "plan": plan.digest}
+            log.append("request.replanned", by=by, subject=request.id, workspace=request.workspace_id, run=request.run_id, detail=detail)
+            request.refresh_from_db()
+    return request
+
+
+def checked(*, by: Principal, request_id: str) -> None:
+    """The target was read again and is as planned."""
+    with tenancy.within(by.organisation):
+        request = get(request_id, by=by)
+        Request.objects.filter(id=request_id, state=Request.State.OPEN).update(checked_at=Moment())
+        record(request, by=by, event="request.checked", plan=request.plan.digest)
+
+
+def plan_seen(request: Request, digest: str) -> Plan | None:
+    """The plan of this request's call that bore a digest. Call inside `tenancy.within`."""
+    return Plan.objects.filter(call_id=request.call_id, digest=digest).first() if digest else None

@@ -25,7 +25,7 @@ from agents import policies, runs, tools
 from agents.answers import IdempotencyConflict, InProgress
 from agents.models import Call, Run
 from agents.organisations import Principal
-from approvals import plans, requests, tiers
+from approvals import denials, plans, requests, tiers
 from approvals.models import Plan
 from audit import canonical, functions, ids, log, outcomes, redaction, tenancy, vault
 from controlplane import effects, examination
@@ -192,6 +192,10 @@ def _planned(
             return None
         if run.state in Run.OVER and not examined.draft:
             settled(sending, _run_over(run))
+            return None
+        denied = denials.answer(call) if examined.tier != tiers.AUTO else None
+        if denied is not None:  # people decided about its like before: nobody is asked again
+            settled(sending, denied)
             return None
         plan = plans.build(tool=tool, arguments=arguments, target=target, terms=_terms(sending, sent, examined))
         if examined.tier != tiers.AUTO:

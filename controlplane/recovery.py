@@ -36,7 +36,7 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
         sending = effects.Sending(
             organisation, call.run_id, call_id, Principal("agent", call.run.agent_id, organisation), tool, {"slug": "", "timeout_ms": 0}, {}
         )
-        return _void(sending, "The agent may no longer use this tool.")
+        return void(sending, "The agent may no longer use this tool.")
     sent = effects.outbound(sending, arguments)
     decision = examination.decide(
         organisation, context, examination.request_of(organisation, context, tool, arguments), approvals=request.required
@@ -62,12 +62,13 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
     except (interface.PreviewFailed, interface.NotSent, interface.Unknown, identity.OutOfScope) as error:
         why = f"It could not be checked again: {error}"
     if why:
-        return _void(sending, why)
+        return void(sending, why)
     decision = dataclasses.replace(decision, tier={1: tiers.ONE, 2: tiers.TWO}[request.required])
     return gate.send(sending, sent, plan=request.plan.digest, decision=decision, scopes=examination.scopes(context, organisation, ""))
 
 
-def _void(sending: effects.Sending, why: str) -> gate.Admission:
+def void(sending: effects.Sending, why: str) -> gate.Admission:
+    """What was held is no longer what would happen: the call ends, and the agent is told why."""
     refusal = {
         "code": "void",
         "message": why,

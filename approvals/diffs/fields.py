@@ -25,6 +25,16 @@ def changes(entity: str, before: Any, after: Any, schema: Mapping[str, Any] | No
     ]
 
 
+def unchanged(entity: str, before: Any, after: Any) -> list[Change]:
+    """Every leaf that stays as it is, for whoever unfolds them."""
+    changed = [path for path, _, _ in _differences((), before, after)]
+    return [
+        {"entity": entity, "pointer": pointer(path), "op": "same", "before": value, "after": value, "label": label(path)}
+        for path, value in leaves((), before)
+        if not any(path[: len(other)] == other for other in changed)
+    ]
+
+
 def leaves(path: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Every leaf of a value with its path; an empty container is a leaf, and so is a list of plain values."""
     children = _children(value)

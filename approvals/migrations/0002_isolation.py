@@ -1,4 +1,4 @@
-"""Row-level security and grants for every table of this app."""
+"""Row-level security for every table of this app."""
 
 from django.db import migrations
 
@@ -11,4 +11,7 @@ class Migration(migrations.Migration):
         Isolate("Plan", grants=("SELECT", "INSERT")),
         Isolate("Request"),
         Isolate("Vote", grants=("SELECT", "INSERT")),
+        Isolate("Remark", grants=("SELECT", "INSERT")),
+        Isolate("StandingDenial"),
+        Isolate("Terms"),
     ]

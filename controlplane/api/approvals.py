@@ -5,8 +5,9 @@ from typing import Any
 from rest_framework import serializers
 
 from agents import organisations
-from approvals import models, requests
+from approvals import deadlines, denials, ends, models, remarks, requests
 from audit import tenancy
+from controlplane import deciding
 from controlplane.api import inputs, pages
 from controlplane.api import runs as run_doors
 from controlplane.api.routing import Asked, Said, door
@@ -45,6 +46,7 @@ class Approval(serializers.Serializer[models.Request]):
     opened_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
     decided_at = serializers.DateTimeField(allow_null=True)
+    checked_at = serializers.DateTimeField(allow_null=True)
     note = serializers.CharField()
     votes = serializers.SerializerMethodField()
 
@@ -75,9 +77,65 @@ class ApprovalDetail(Approval):
 
 
 class NewVote(inputs.Body):
+    """`scope` says how far a denial reaches: this call, the same call in this run, or the agent's calls of this tool for an hour."""
+
     verdict = inputs.Choice(choices=["approve", "deny"])
     plan = inputs.Text(max_length=128)
     reason = inputs.Text(required=False, default="", allow_blank=True, max_length=2000)
+    scope = inputs.Choice(required=False, default="call", choices=[name.lower() for name in denials.SCOPES])
+    ends_run = serializers.BooleanField(required=False, default=False)
+
+
+class NewHint(inputs.Body):
+    """What the agent should change before it proposes again. Counts as no decision."""
+
+    plan = inputs.Text(max_length=128)
+    field = inputs.Text(required=False, default="", allow_blank=True, max_length=500)
+    expected = inputs.Text(max_length=500)
+    note = inputs.Text(required=False, default="", allow_blank=True, max_length=500)
+
+
+class NewComment(inputs.Body):
+    text = inputs.Text(max_length=remarks.LONGEST)
+
+
+class Remark(serializers.Serializer[models.Remark]):
+    id = serializers.CharField()
+    member = serializers.CharField(source="member.name")
+    kind = serializers.CharField()
+    text = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class Withdrawal(inputs.Body):
+    reason = inputs.Text(max_length=2000)
+
+
+class Terms(inputs.Body):
+    """Seconds that one extension adds, seconds that all of them may add, and how often a run's calls of one tool may be sent back."""
+
+    extend_s = serializers.IntegerField(min_value=0)
+    extend_most_s = serializers.IntegerField(min_value=0)
+    rounds = serializers.IntegerField(min_value=0)
+
+
+class TermsOf(inputs.OfWorkspace):
+    """Whose terms."""
+
+
+class Denial(serializers.Serializer[models.StandingDenial]):
+    """A denial that answers for later calls. Whoever may decide on such calls lifts it."""
+
+    id = serializers.CharField()
+    request = serializers.CharField(source="request_id")
+    agent = serializers.CharField(source="agent_id")
+    tool = serializers.CharField()
+    run = serializers.CharField(source="run_id")
+    reason = serializers.CharField()
+    member = serializers.CharField(source="member.name")
+    at = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True)
+    lifted_at = serializers.DateTimeField(allow_null=True)
 
 
 @door(Said(query=ApprovalFilter, gives=Approval))
@@ -96,8 +154,80 @@ def show(asked: Asked, identifier: str) -> models.Request:
 
 @door(Said(body=NewVote, gives=ApprovalDetail))
 def vote(asked: Asked, identifier: str) -> models.Request:
-    """Approve or deny the plan with that digest. A denial needs a reason, which the agent receives."""
+    """Approve or deny the plan with that digest. A denial needs a reason, which the agent receives. Before an approval the target is read
+    again: if it moved, nothing is decided and the answer names the new plan."""
     given = asked.body
-    requests.vote(by=asked.by, request_id=identifier, verdict=given["verdict"].upper(), plan_digest=given["plan"], reason=given["reason"])
+    deciding.vote(
+        by=asked.by,
+        request_id=identifier,
+        verdict=given["verdict"].upper(),
+        plan_digest=given["plan"],
+        reason=given["reason"],
+        denial=denials.scope_of(given["scope"].upper(), ends_run=given["ends_run"]),
+    )
+    return _now(asked, identifier)
+
+
+@door(Said(body=NewHint, gives=ApprovalDetail))
+def send_back(asked: Asked, identifier: str) -> models.Request:
+    """Send the plan back to its agent with a hint; it may propose again."""
+    given = asked.body
+    hint = ends.Hint(given["field"], given["expected"], given["note"])
+    ends.send_back(by=asked.by, request_id=identifier, plan_digest=given["plan"], hint=hint)
+    return _now(asked, identifier)
+
+
+@door(Said(gives=ApprovalDetail))
+def extend(asked: Asked, identifier: str) -> models.Request:
+    """More time to decide, as far as the workspace allows."""
+    deadlines.extend(by=asked.by, request_id=identifier)
+    return _now(asked, identifier)
+
+
+@door(Said(gives=ApprovalDetail))
+def check(asked: Asked, identifier: str) -> models.Request:
+    """Read the target again now."""
+    deciding.check(by=asked.by, request_id=identifier)
+    return _now(asked, identifier)
+
+
+@door(Said(body=Withdrawal, gives=ApprovalDetail))
+def withdraw(asked: Asked, identifier: str) -> models.Request:
+    """The agent's owner, or whoever started the run, takes the question back."""
+    ends.withdraw(by=asked.by, request_id=identifier, reason=asked.body["reason"])
+    return _now(asked, identifier)
+
+
+@door(Said(body=NewComment, gives=Remark, status=201))
+def comment(asked: Asked, identifier: str) -> models.Remark:
+    """Say something about a request."""
+    made = remarks.comment(by=asked.by, request_id=identifier, text=asked.body["text"])
+    with tenancy.within(asked.by.organisation):
+        return remarks.of(made.request).get(id=made.id)
+
+
+@door(Said(query=TermsOf, body=Terms, gives=Terms))
+def terms(asked: Asked) -> Any:
+    """Set how far this workspace's decisions may be put off or sent back."""
+    with tenancy.within(asked.by.organisation):
+        workspace = organisations.workspace_of(asked.by, asked.query.get("workspace", "")).id
+    return deadlines.set_terms(by=asked.by, workspace=workspace, **asked.body)
+
+
+@door(Said(query=pages.InWorkspace, gives=Denial))
+def standing(asked: Asked) -> pages.Page:
+    """The denials that answer for later calls, the newest first."""
+    workspace = organisations.workspace_of(asked.by, asked.query.get("workspace", ""))
+    organisations.require(asked.by, "approvals_view", workspace.id)
+    return pages.cut(denials.standing(workspace=workspace.id), asked.query, order=("-at", "-id"))
+
+
+@door(Said(gives=Denial))
+def lift(asked: Asked, identifier: str) -> models.StandingDenial:
+    """Have people asked again."""
+    return denials.lift(by=asked.by, denial_id=identifier)
+
+
+def _now(asked: Asked, identifier: str) -> models.Request:
     with tenancy.within(asked.by.organisation):
         return requests.get(identifier, by=asked.by)

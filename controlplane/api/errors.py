@@ -74,6 +74,9 @@ STATUS: dict[str, int] = {
     "preview_failed": 502,
     "in_doubt": 409,
     "denied": 403,
+    "denied_before": 403,
+    "sent_back": 409,
+    "withdrawn": 409,
     "expired": 409,
     "void": 409,
     # votes
@@ -81,6 +84,9 @@ STATUS: dict[str, int] = {
     "plan_changed": 409,
     "not_eligible": 403,
     "reason_needed": 422,
+    "no_more_time": 409,
+    "too_many_rounds": 409,
+    "fresh_sign_in": 403,
     # Remit itself
     "refused": 409,
     "unavailable": 503,

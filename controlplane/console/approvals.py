@@ -15,6 +15,7 @@ from approvals import requests, tiers
 from approvals.models import Request
 from audit import outcomes, tenancy
 from budgets import reservations
+from controlplane import deciding
 from controlplane.console import frame, render
 from controlplane.console.frame import Place
 
@@ -40,7 +41,7 @@ def vote(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """Approve or deny the plan whose digest the page showed. A refusal is said on the page, and nothing typed is lost."""
     verdict, reason = request.POST.get("verdict", ""), request.POST.get("reason", "")
     try:
-        requests.vote(by=place.principal, request_id=identifier, verdict=verdict, plan_digest=request.POST.get("plan", ""), reason=reason)
+        deciding.vote(by=place.principal, request_id=identifier, verdict=verdict, plan_digest=request.POST.get("plan", ""), reason=reason)
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id):
             return _show(request, place, _get(place, identifier), refused=refused, reason=reason)

@@ -87,6 +87,7 @@ def test_the_command_line_is_no_way_around_the_rules(world: World) -> None:
         run("approvals", "approve", held["approval"], "--plan", "0" * 64, "--as", "ann", "--organisation", slug)
     with pytest.raises(CommandError, match="no such member"):
         run("approvals", "list", "--as", "ann", "--organisation", "somewhere-else")
+    assert "OPEN, until" in run("approvals", "extend", held["approval"], "--as", "ann", "--organisation", slug)
     assert "DENIED" in run("approvals", "deny", held["approval"], "--reason", "No.", "--as", "ann", "--organisation", slug)
 
 

@@ -154,6 +154,25 @@ def test_an_approver_reads_the_changes_and_decides_on_that_plan_only(desk: Desk)
     assert [one["id"] for one in desk.get("ann", "/approvals?workspace=desk&state=APPROVED")["items"]] == [held["approval"]]
 
 
+def test_a_plan_is_put_off_sent_back_and_denied_for_the_run_at_the_door(desk: Desk) -> None:
+    run = desk.world.start()
+    held = propose(run.token, "pay", {"account": "a", "amount": 50}).body
+    one = f"/approvals/{held['approval']}"
+    before = desk.get("ann", one)["expires_at"]
+    assert desk.post("ann", f"{one}/extend")["expires_at"] > before
+    assert desk.post("ann", f"{one}/check")["checked_at"]
+    assert desk.post("ann", f"{one}/comments", {"text": "Looks odd."}, status=201)["kind"] == "COMMENT"
+    hint = {"plan": held["plan"], "field": "/amount", "expected": "at most 40"}
+    assert desk.post("ann", f"{one}/send-back", hint)["state"] == "SENT_BACK"
+    again = propose(run.token, "pay", {"account": "a", "amount": 40}).body
+    no = {"verdict": "deny", "plan": again["plan"], "reason": "No.", "scope": "run"}
+    desk.post("ann", f"/approvals/{again['approval']}/votes", no)
+    (denial,) = desk.get("ann", "/denials?workspace=desk")["items"]
+    assert propose(run.token, "pay", {"account": "a", "amount": 40}).code == "denied_before"
+    desk.post("ann", f"/denials/{denial['id']}/lift")
+    assert propose(run.token, "pay", {"account": "a", "amount": 40}).body["status"] == "pending_approval"
+
+
 def test_an_agent_never_sees_or_decides_a_request(desk: Desk) -> None:
     run = desk.world.start()
     held = propose(run.token, "pay", {"account": "a", "amount": 50}).body
@@ -462,6 +481,11 @@ def test_what_is_another_organisations_is_answered_with_the_same_bytes_as_what_n
         ("GET", f"/calls/{held['call']}", None),
         ("GET", f"/approvals/{held['approval']}", None),
         ("POST", f"/approvals/{held['approval']}/votes", vote),
+        ("POST", f"/approvals/{held['approval']}/extend", None),
+        ("POST", f"/approvals/{held['approval']}/check", None),
+        ("POST", f"/approvals/{held['approval']}/send-back", {"plan": held["plan"], "expected": "less"}),
+        ("POST", f"/approvals/{held['approval']}/withdraw", {"reason": "x"}),
+        ("POST", f"/approvals/{held['approval']}/comments", {"text": "x"}),
         ("GET", f"/audit/{entry}", None),
         ("POST", f"/stops/{stop}/release", {}),
         ("GET", f"/policies/{policy}", None),

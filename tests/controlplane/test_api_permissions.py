@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import URLPattern
 
 from agents import identity, organisations, policies
+from approvals import denials
 from audit import log, tenancy
 from controlplane import urls
 from tests import world as worlds
@@ -38,6 +39,14 @@ DOORS: list[tuple[str, str, str, Any, str]] = [
         {"verdict": "deny", "plan": "{plan}", "reason": "No."},
         "ann",
     ),
+    ("POST", "approvals/<str:identifier>/check", "approvals/{sent}/check", None, "ann"),
+    ("POST", "approvals/<str:identifier>/extend", "approvals/{sent}/extend", None, "ann"),
+    ("POST", "approvals/<str:identifier>/comments", "approvals/{sent}/comments", {"text": "Hello."}, "ada"),
+    ("POST", "approvals/<str:identifier>/send-back", "approvals/{sent}/send-back", {"plan": "{sent_plan}", "expected": "less"}, "ann"),
+    ("POST", "approvals/<str:identifier>/withdraw", "approvals/{taken}/withdraw", {"reason": "Not needed."}, "olga"),
+    ("PUT", "approval-terms", "approval-terms?workspace=desk", {"extend_s": 60, "extend_most_s": 120, "rounds": 1}, "olga"),
+    ("GET", "denials", "denials?workspace=desk", None, "ada"),
+    ("POST", "denials/<str:identifier>/lift", "denials/{denial}/lift", None, "ann"),
     ("GET", "budgets", "budgets", None, "fiona"),
     ("PUT", "budgets/<str:level>/<str:subject>", "budgets/agent/teller", {"cap_micros": 1}, "fiona"),
     ("GET", "prices", "prices", None, "fiona"),
@@ -107,6 +116,9 @@ def names(world: World) -> dict[str, str]:
     run = world.start()
     held = knocking.propose(run.token, "pay", {"account": "a", "amount": 50}).body
     tokens = knocking.tokens(world)
+    asked = [knocking.propose(run.token, "pay", {"account": "a", "amount": amount}).body for amount in (51, 52, 53)]
+    no = {"verdict": "deny", "plan": asked[0]["plan"], "reason": "No.", "scope": "run"}
+    ask("POST", f"{API}/approvals/{asked[0]['approval']}/votes", tokens["ann"], no)
     stop = ask("POST", f"{API}/stops", tokens["olga"], {"scope": "connector", "target": "bank", "reason": "x"}).body["id"]
     draft = ask("POST", f"{API}/policies", tokens["ann"], {**DESK, "cedar": worlds.POLICIES}).body["id"]
     key = ask("POST", f"{API}/agents/teller/keys", tokens["olga"], DESK).body
@@ -114,13 +126,18 @@ def names(world: World) -> dict[str, str]:
     spare = organisations.add_member(by=system, user=get_user_model().objects.create_user(f"spare-{secrets.token_hex(4)}"), name="spare")
     organisations.seat(by=system, member=spare, workspace=world.workspace, role="viewer")
     with tenancy.within(world.organisation):
-        entry = log.entries(event="call.held").get().id
+        entry = log.entries(event="call.held", subject=held["call"]).get().id
+        denial = denials.standing(workspace=world.workspace.id).get().id
         policy = policies.listed(world.workspace.id).last()
     assert policy is not None
     return {
         "run": run.run.id,
         "approval": held["approval"],
         "plan": held["plan"],
+        "sent": asked[1]["approval"],
+        "sent_plan": asked[1]["plan"],
+        "taken": asked[2]["approval"],
+        "denial": denial,
         "entry": entry,
         "stop": stop,
         "policy": policy.id,

@@ -7,14 +7,15 @@ from django.core.management.base import CommandParser
 
 from agents import organisations
 from agents.organisations import Principal
-from approvals import requests
+from approvals import deadlines, denials, ends, requests
 from approvals.models import Request
 from audit import tenancy
+from controlplane import deciding
 from controlplane.management import plain
 
 
 class Command(plain.Plain):
-    help = "List and show requests, approve or deny one."
+    help = "List and show requests; approve, deny, send back or extend one."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -22,13 +23,22 @@ class Command(plain.Plain):
         listing.add_argument("--workspace", default="", metavar="SLUG")
         listing.add_argument("--state", default=str(Request.State.OPEN), choices=Request.State.values)
         plain.add_person(listing)
-        for verb in ("show", "approve", "deny"):
-            one = verbs.add_parser(verb, help=f"{verb} a request")
+        for verb in ("show", "approve", "deny", "send-back", "extend"):
+            one = verbs.add_parser(verb, help=f"{verb.replace('-', ' ')} a request")
             one.add_argument("request", metavar="APR-...")
             plain.add_person(one)
-            if verb != "show":
-                one.add_argument("--reason", default="", help="a denial needs one; the agent receives it")
+            if verb in {"approve", "deny", "send-back"}:
                 one.add_argument("--plan", default="", help="the digest you read; without it, the plan that is shown now")
+            if verb in {"approve", "deny"}:
+                one.add_argument("--reason", default="", help="a denial needs one; the agent receives it")
+            if verb == "deny":
+                one.add_argument(
+                    "--scope", default="call", choices=[name.lower() for name in denials.SCOPES], help="what else it answers for"
+                )
+                one.add_argument("--end-run", action="store_true", help="the run ends with it")
+            if verb == "send-back":
+                one.add_argument("--field", default="", help="what is wrong, as /amount")
+                one.add_argument("--expected", required=True, help="what you expect there; the agent receives it")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         by = plain.person(options)
@@ -36,10 +46,22 @@ class Command(plain.Plain):
             return self._list(by, options["workspace"], options["state"])
         request = self._show(by, options["request"])
         if options["verb"] != "show":
-            verdict, plan = options["verb"].upper(), options["plan"] or request.plan.digest
-            decided = requests.vote(by=by, request_id=request.id, verdict=verdict, plan_digest=plan, reason=options["reason"])
-            self.say(f"{by.name}: {options['verb']}. {decided.id} is now {decided.state}.")
+            decided = self._answer(by, request, options)
+            self.say(
+                f"{by.name}: {options['verb']}. {decided.id} is now {decided.state}, until {decided.expires_at:%Y-%m-%d %H:%M:%S} UTC."
+            )
         return None
+
+    def _answer(self, by: Principal, request: Request, options: dict[str, Any]) -> Request:
+        if options["verb"] == "extend":
+            return deadlines.extend(by=by, request_id=request.id)
+        plan = options["plan"] or request.plan.digest
+        if options["verb"] == "send-back":
+            hint = ends.Hint(options["field"], options["expected"])
+            return ends.send_back(by=by, request_id=request.id, plan_digest=plan, hint=hint)
+        denial = denials.scope_of(options.get("scope", "call").upper(), ends_run=options.get("end_run", False))
+        verdict, reason = options["verb"].upper(), options["reason"]
+        return deciding.vote(by=by, request_id=request.id, verdict=verdict, plan_digest=plan, reason=reason, denial=denial)
 
     def _list(self, by: Principal, workspace: str, state: str) -> None:
         with tenancy.within(by.organisation):
