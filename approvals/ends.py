@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-
 from agents import organisations, runs
 from agents.models import Call, Member
 from agents.organisations import Principal

@@ -50,3 +50,14 @@ def why_not(by: Principal, *, required: int, requesters: Iterable[str], workspac
     if not organisations.may(by, PERMISSION[required], workspace):
         return f"This needs the permission {PERMISSION[required]} in its workspace."
     return ""
+
+
+def barred(*, required: int, requesters: Iterable[str], workspace: str, owner: str, starter_person: str) -> list[tuple[str, str]]:
+    """Who could decide but for what they have to do with it, and what that is. Call inside `tenancy.within`."""
+    barring = set(requesters)
+    found = []
+    for member in organisations.holding(PERMISSION[required], workspace):
+        if member.person in barring:
+            why = "owns the agent" if member.id == owner else "started the run" if member.person == starter_person else "changed the rules"
+            found.append((member.name, why))
+    return found

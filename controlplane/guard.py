@@ -1,6 +1,9 @@
 """Who is knocking: a bearer token or a signed-in session becomes a Principal, and nothing else does."""
 
+import time
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import PermissionDenied
@@ -9,7 +12,15 @@ from rest_framework.request import Request
 from agents import identity, organisations
 from agents.models import Member
 from agents.organisations import Principal
-from audit import tenancy
+from audit import outcomes, tenancy
+
+FRESH_S = 300  # how long a sign-in is good enough to be one of two humans
+
+
+class FreshSignIn(outcomes.Refused):
+    """One of two humans shows that it is still they who sit there."""
+
+    code = "fresh_sign_in"
 
 
 class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
@@ -31,6 +42,29 @@ def person(request: HttpRequest) -> Principal | None:
                 row = Member.objects.get(id=member)
             return Principal(kind="person", id=row.id, organisation=organisation, person=row.person, user=user.pk, name=row.name)
     return None
+
+
+def is_fresh(request: HttpRequest) -> bool:
+    """Whether this session's person gave their password within five minutes; whoever has none (single sign-on, a link) signed in since."""
+    user = request.user
+    if not user.is_authenticated:
+        return False
+    if not user.has_usable_password():
+        return user.last_login is not None and time.time() - user.last_login.timestamp() < FRESH_S
+    return any(time.time() - record["at"] < FRESH_S for record in get_authentication_records(request, user))
+
+
+def require_fresh(request: HttpRequest, *, required: int) -> None:
+    """Raises FreshSignIn when a decision that takes two humans comes from a session that was signed in to long ago."""
+    if required >= 2 and not is_fresh(request):
+        raise FreshSignIn(
+            "Two humans decide this, and your sign-in is older than 5 minutes.",
+            rule="fresh sign-in",
+            current="older",
+            limit=f"{FRESH_S} s",
+            who="you",
+            next_step="Confirm your password, then decide.",
+        )
 
 
 class TokenOrSession(BaseAuthentication):

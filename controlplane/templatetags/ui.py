@@ -59,6 +59,7 @@ STATES = {
     "EXPIRED": ("Expired", "neut", "clock"),
     "VOID": ("Void: the world changed", "neut", "warn"),
     "WITHDRAWN": ("Withdrawn", "neut", "cross"),
+    "SENT_BACK": ("Sent back", "info", "loop"),
     "APPLIED": ("Done", "ok", "check"),
     "FAILED": ("Failed", "bad", "cross"),
     "REFUSED": ("Refused", "bad", "cross"),
