@@ -64,6 +64,8 @@ CATALOGUE: dict[str, str] = {
     "request.denial_lifted": "A denial that answered for later calls was lifted.",
     "request.terms_set": "How far a workspace's decisions may be put off or sent back was set.",
     "input.refused": "A request was refused before the gate: its body or headers are not acceptable.",
+    "view.saved": "A filtered list was saved under a name.",
+    "view.removed": "A saved view was removed.",
     "session.signed_in": "A person signed in.",
     "audit.read": "The audit log was read.",
     "audit.exported": "The audit log was exported.",

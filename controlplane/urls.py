@@ -11,6 +11,8 @@ from controlplane.console import agents as pages_agents
 from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
+from controlplane.console import cast, preferences, signin
+from controlplane.console import frame as pages_frame
 from controlplane.console import health as pages_health
 from controlplane.console import jumps as pages_jumps
 from controlplane.console import members as pages_members
@@ -18,7 +20,6 @@ from controlplane.console import overview as pages_overview
 from controlplane.console import permissions as pages_permissions
 from controlplane.console import policies as pages_policies
 from controlplane.console import runs as pages_runs
-from controlplane.console import signin
 from controlplane.console import stops as pages_stops
 from controlplane.console import tools as pages_tools
 from controlplane.docs import doors as handbook
@@ -83,6 +84,7 @@ console: list[URLPattern | URLResolver] = [
     path("overview", pages_overview.page),
     path("demo/<str:story>", pages_overview.play),
     path("go", pages_jumps.go),
+    path("frame", pages_frame.fragment),
     path("agents", pages_agents.listed),
     path("agents/<str:slug>", pages_agents.detail),
     path("agents/<str:slug>/change", pages_agents.change),
@@ -125,6 +127,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/<slug:section>/<slug:name>", handbook.page),
     path("", signin.home, name="home"),
     path("start/<str:code>", signin.start),
-    path("theme", signin.theme),
+    path("theme", preferences.theme),
+    path("keys", preferences.keys),
+    path("demo/as", cast.take),
+    path("go/<str:identifier>", pages_jumps.anywhere),
+    path("workspaces", pages_jumps.workspaces),
     path("<slug:tenant>/<slug:workspace>/", include(console)),
 ]

@@ -83,6 +83,25 @@ class Seat(tenancy.Tenant):
         constraints = [models.UniqueConstraint(fields=["organisation_id", "member", "workspace", "role"], name="seat_once")]
 
 
+class SavedView(tenancy.Tenant):
+    """A filtered list under a name: of one member, or without a member shared in the workspace."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False, related_name="views")
+    member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False, null=True, related_name="views")
+    page = models.TextField()
+    name = models.TextField()
+    query = models.TextField()
+    saved_by = models.TextField()
+    saved_at = models.DateTimeField(db_default=Moment())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation_id", "workspace", "page", "member", "name"], name="view_once", nulls_distinct=False
+            )
+        ]
+
+
 class WorkspacePermission(UserObjectPermissionBase):
     """What a user may do in a workspace, as django-guardian reads it; under row-level security like everything else."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.cache import cache_control
 
@@ -18,9 +18,12 @@ from agents import organisations, stops
 from agents.models import Organisation, Workspace
 from agents.organisations import Principal
 from approvals import requests
-from audit import tenancy
+from audit import ids, tenancy
+from controlplane.console import cast, curl, render
 
 View = Callable[..., HttpResponseBase]
+MOST_STOPS = 4
+THEMES = (("", "Auto"), ("light", "Light"), ("dark", "Dark"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +34,23 @@ class Item:
     label: str
     icon: str
     permission: str
+    key: str
     group: str = ""
     on_phone: bool = False
 
 
 NAVIGATION: Sequence[Item] = (
-    Item("overview", "Overview", "home", "", on_phone=True),
-    Item("approvals", "Approvals", "inbox", "approvals_view", on_phone=True),
-    Item("runs", "Runs", "runs", "runs_view", on_phone=True),
-    Item("agents", "Agents", "agent", "agents_view", "Build"),
-    Item("tools", "Tools", "tool", "tools_view", "Build"),
-    Item("permissions", "Permissions", "grid", "policies_view", "Control"),
-    Item("policies", "Policies", "policy", "policies_view", "Control"),
-    Item("budgets", "Budgets", "money", "budgets_view", "Control", on_phone=True),
-    Item("audit", "Audit log", "receipt", "audit_view", "Prove", on_phone=True),
-    Item("members", "Members", "person", "members_manage", "Prove"),
-    Item("health", "System health", "pulse", "audit_view", "Prove"),
+    Item("overview", "Overview", "home", "", "o", on_phone=True),
+    Item("approvals", "Approvals", "inbox", "approvals_view", "a", on_phone=True),
+    Item("runs", "Runs", "runs", "runs_view", "r", on_phone=True),
+    Item("agents", "Agents", "agent", "agents_view", "g", "Build"),
+    Item("tools", "Tools", "tool", "tools_view", "t", "Build"),
+    Item("permissions", "Permissions", "grid", "policies_view", "p", "Control"),
+    Item("policies", "Policies", "policy", "policies_view", "y", "Control"),
+    Item("budgets", "Budgets", "money", "budgets_view", "b", "Control", on_phone=True),
+    Item("audit", "Audit log", "receipt", "audit_view", "u", "Prove", on_phone=True),
+    Item("members", "Members", "person", "members_manage", "m", "Prove"),
+    Item("health", "System health", "pulse", "audit_view", "h", "Prove"),
 )
 
 
@@ -81,6 +85,8 @@ def page(permission: str = "", *, at: str = "") -> Callable[[View], View]:
         @cache_control(private=True, no_store=True)
         def served(request: HttpRequest, tenant: str, workspace: str, **given: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
+                if request.headers.get("HX-Request") == "true":
+                    return HttpResponse(status=401)  # a form to sign in is no part of the page that asked
                 return redirect_to_login(request.get_full_path())
             place = find(request, tenant, workspace)
             if not place.may(permission):
@@ -96,6 +102,16 @@ def page(permission: str = "", *, at: str = "") -> Callable[[View], View]:
     return decorate
 
 
+@page()
+def fragment(request: HttpRequest, place: Place) -> HttpResponseBase:
+    """The parts of the frame that change while a page is open: the navigation's counts, the banner."""
+    part = request.headers.get("HX-Target", "")
+    if part not in {"nav", "banner"}:
+        raise Http404
+    request.at = request.headers.get("HX-Current-URL", "").partition(place.root + "/")[2].partition("/")[0].partition("?")[0]  # type: ignore[attr-defined]
+    return render.page(request, "frame.html", {}, fragment=part)
+
+
 def find(request: HttpRequest, tenant: str, workspace: str) -> Place:
     """The place of the signed-in person under these slugs. Raises Http404."""
     assert request.user.pk is not None  # asked only of people who signed in
@@ -109,18 +125,49 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     """Context processor: the frame of a page, when the view is one of a workspace. Runs inside the view's transaction or opens its own."""
     place: Place | None = getattr(request, "place", None)
     theme = request.COOKIES.get("theme", "")
-    base = {"theme": theme if theme in {"light", "dark"} else "", "demo": settings.DEMO, "version": settings.VERSION}
+    base = {
+        "theme": theme if theme in {"light", "dark"} else "",
+        "keys": "off" if request.COOKIES.get("keys") == "off" else "on",
+        "themes": THEMES,
+        "demo": settings.DEMO,
+        "version": settings.VERSION,
+        "cast": cast.roles(request),
+    }
     if place is None:
         return base
     with tenancy.within(place.organisation.id):
         waiting = _waiting(place)
-        engaged = list(stops.engaged()[:3])
+        stopped = _stopped(place)
     at = getattr(request, "at", "")
     items = [(item, item.slug == at, waiting if item.slug == "approvals" else 0) for item in NAVIGATION if place.may(item.permission)]
-    return base | {"place": place, "root": place.root, "navigation": items, "engaged": engaged, "waiting": waiting, "may": place.held}
+    return base | {
+        "place": place,
+        "root": place.root,
+        "navigation": items,
+        "stopped_here": stopped,
+        "waiting": waiting,
+        "may": place.held,
+        "demo": settings.DEMO and cast.is_demo(place.organisation.id),
+        "cast": base["cast"] if cast.is_demo(place.organisation.id) else [],
+        "stop_what": _what(request, place),
+        "curl": curl.behind(request, place.root, place.workspace.slug),
+    }
+
+
+def _what(request: HttpRequest, place: Place) -> str:
+    """What the stop dialog offers first: the run that is looked at."""
+    noun, _, identifier = request.path.removeprefix(f"{place.root}/").partition("/")
+    return f"?what=run/{identifier}" if noun == "runs" and ids.prefix_of(identifier) == "R" else ""
 
 
 def _waiting(place: Place) -> int:
     if not place.may("approvals_decide"):
         return 0
     return requests.decidable(by=place.principal, workspace=place.workspace.id).count()
+
+
+def _stopped(place: Place) -> list[tuple[str, str]]:
+    """(what, why) of the stops that are on over this workspace or something in it, newest first: the name of the thing, not its id."""
+    found = list(stops.engaged_over(place.workspace.id, organisation=place.organisation.id)[:MOST_STOPS])
+    labels = stops.labels(found)
+    return [(labels[stop.id], stop.reason) for stop in found]

@@ -1,37 +1,62 @@
 """Jumping: from an id, a name or a word to the page it belongs to; otherwise what was found under these words."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
-from agents import contracts, runs, tools
+from agents import contracts, organisations, runs, stops, tools
 from approvals import requests
-from audit import log, outcomes
-from controlplane.console import asked, frame, render
+from audit import ids, log, outcomes, tenancy
+from controlplane.console import asked, frame, search
+from controlplane.console import render as rendering
 from controlplane.console.frame import NAVIGATION, Place
-
-MOST = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    address: str
-    name: str
-    about: str
+from controlplane.console.search import Found
 
 
 @require_GET
 @frame.page()
 def go(request: HttpRequest, place: Place) -> HttpResponse:
-    """Straight there when the words name exactly one thing that this person may see."""
+    """Straight there when the words name exactly one thing that this person may see; the palette shows it first instead."""
     words = asked.text(request, "q")
     target = _exact(place, words) if words else ""
-    if target:
+    in_palette = request.headers.get("HX-Target") == "options"
+    if target and not in_palette:
         return redirect(f"{place.root}/{target}")
-    return render.page(request, "console/go.html", {"words": words, "found": _similar(place, words) if words else []})
+    groups = search.grouped(place, words)
+    if target:
+        groups.insert(0, ("Best match", [Found(target, words, "goes straight there")]))
+    return rendering.page(request, "console/go.html", {"words": words, "groups": groups}, fragment="options" if in_palette else "")
+
+
+@require_GET
+@login_required
+def anywhere(request: HttpRequest, identifier: str) -> HttpResponse:
+    """`/go/APR-1042`: a short link that knows no workspace. It works before sign-in and leads to whichever of one's workspaces has it."""
+    assert request.user.pk is not None
+    words = asked.identifier(identifier)
+    for seat in organisations.places(request.user.pk) if ids.prefix_of(words.upper()) else []:
+        place = frame.find(request, seat.organisation, seat.workspace)
+        with tenancy.within(place.organisation.id, read_only=True):
+            target = _exact(place, words)
+        if target:
+            return redirect(f"{place.root}/{target}")
+    return render(request, "404.html", status=404)
+
+
+@require_GET
+@login_required
+def workspaces(request: HttpRequest) -> HttpResponse:
+    """The workspaces one may enter; switching keeps the page, where the other workspace has it."""
+    assert request.user.pk is not None
+    kept = request.GET.get("at", "")
+    at = kept if kept in {item.slug for item in NAVIGATION} else "overview"
+    seats: dict[tuple[str, str], list[organisations.Seating]] = {}
+    for seat in organisations.places(request.user.pk):
+        seats.setdefault((seat.organisation, seat.workspace), []).append(seat)
+    return render(request, "console/workspaces.html", {"seats": list(seats.values()), "at": at})
 
 
 def _exact(place: Place, words: str) -> str:
@@ -46,6 +71,7 @@ def _exact(place: Place, words: str) -> str:
         "APR": ("approvals_view", _request),
         "EV": ("audit_view", _entry),
         "AG": ("agents_view", _agent),
+        "STP": ("agents_view", _stop),
     }
     permission, seek = seekers.get(prefix, ("", None))
     try:
@@ -82,24 +108,14 @@ def _entry(place: Place, identifier: str) -> str:
     return f"audit/{entry.id}" if entry is not None and entry.workspace_id in {"", place.workspace.id} else ""
 
 
+def _stop(place: Place, identifier: str) -> str:
+    here = stops.of_workspace(place.workspace.id, organisation=place.organisation.id).filter(id=identifier)
+    return f"stops#{identifier}" if here.exists() else ""
+
+
 def _agent(place: Place, name: str) -> str:
     return f"agents/{contracts.get(name, workspace=place.workspace).slug}"
 
 
 def _tool(place: Place, name: str) -> str:
     return f"tools/{tools.get(name, workspace=place.workspace).name}"
-
-
-def _similar(place: Place, words: str) -> list[Found]:
-    """Agents, tools and runs whose names hold the words."""
-    lower, found = words.lower(), []
-    if place.may("agents_view"):
-        hits = [each for each in contracts.in_workspace(place.workspace.id) if lower in f"{each.slug} {each.name}".lower()][:MOST]
-        found += [Found(f"agents/{each.slug}", each.name, f"agent {each.slug}") for each in hits]
-    if place.may("tools_view"):
-        rows = [each for each in tools.all_versions(place.workspace.id) if lower in f"{each.tool.name} {each.title}".lower()][:MOST]
-        found += [Found(f"tools/{row.tool.name}", row.tool.name, "tool") for row in rows]
-    if place.may("runs_view"):
-        some = runs.narrowed(runs.visible(by=place.principal, workspace=place.workspace.id), text=words)[:MOST]
-        found += [Found(f"runs/{run.id}", run.title or run.agent.slug, f"run {run.id} {run.reference}") for run in some]
-    return found

@@ -1,11 +1,10 @@
-"""Coming in: the first page, the demo's one-time links, the choice of a workspace, the theme. Passwords and sessions are allauth's."""
+"""Coming in: the first page and the demo's one-time links. Passwords and sessions are allauth's."""
 
 from django.conf import settings
 from django.contrib.auth import login
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from agents import identity, organisations
 from audit import log, outcomes, tenancy
@@ -40,21 +39,3 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     with tenancy.within(principal.organisation):
         log.append("session.signed_in", by=principal, detail={"how": "demo link"})
     return redirect("home")
-
-
-@require_POST
-def theme(request: HttpRequest) -> HttpResponse:
-    """Light, dark, or as the system says; a cookie, so that the first paint is right."""
-    back = request.META.get("HTTP_REFERER", "/")
-    safe = url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure())
-    response = HttpResponseRedirect(back if safe else "/")
-    chosen = request.POST.get("theme", "")
-    response.set_cookie(
-        "theme",
-        chosen if chosen in {"light", "dark"} else "",
-        max_age=365 * 86400,
-        samesite="Lax",
-        secure=request.is_secure(),
-        httponly=False,
-    )
-    return response

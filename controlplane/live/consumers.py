@@ -1,4 +1,5 @@
 """The live socket: `/live/?workspace=slug`. It says that a topic changed, never what; the page then asks at an ordinary door.
+When it opens, and every 25 s, it says how many signals each topic has had, so that a page knows what it missed.
 
 A person's session or bearer token decides which topics of the workspace it hears, when it opens and again every minute.
 """
@@ -27,6 +28,7 @@ from controlplane import guard, hop, publish
 
 logger = logging.getLogger(__name__)
 REAUTHORISE_S = 60.0
+HEARTBEAT_S = 25.0
 PATH = "/live/"
 UNAUTHENTICATED, FORBIDDEN, NOWHERE, UNSPEAKING, LATER = 4401, 4403, 4404, 1003, 1013
 PERMISSION: Mapping[str, str] = {
@@ -45,7 +47,7 @@ class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
         super().__init__()
         self._every_s = reauthorise_s
         self._joined: frozenset[str] = frozenset()
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
 
     async def connect(self) -> None:
         code = FORBIDDEN if not is_ours(headers_of(self.scope)) else await self._authorise()
@@ -53,11 +55,11 @@ class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(code)
             return
         await self.accept()
-        self._watch = asyncio.create_task(self._keep_authorised())
+        self._watches = [asyncio.create_task(self._keep_authorised()), asyncio.create_task(self._keep_standing())]
 
     async def disconnect(self, code: int) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         await self._join(frozenset())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -90,6 +92,14 @@ class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
             if code := await self._authorise():
                 await self.close(code)
                 return
+
+    async def _keep_standing(self) -> None:
+        """Redis being away is said by nobody; when it is back, the sweep tells every page to look at everything."""
+        while True:
+            with contextlib.suppress(redis.RedisError, OSError):
+                told = await publish.standing(self._joined - {publish.EVERYONE})
+                await self.send(text_data=orjson.dumps({"standing": told}).decode())
+            await asyncio.sleep(HEARTBEAT_S)
 
     async def _join(self, wanted: frozenset[str]) -> None:
         """Redis being away when a page leaves is nobody's trouble; when one comes, it comes again later."""

@@ -1,87 +1,122 @@
-/* Keys, live signals, countdowns, copying. Everything here only speeds up what links and forms do without it. */
+/* What every page shares: saying things, copying, dialogs, countdowns, local times, forms that are sent once. Links and forms do all of
+   this without it. */
 "use strict";
-(function () {
-  var body = document.body;
+window.Remit = (function () {
+  var body = document.body, root = body.dataset.root || "";
+  function one(selector, within) { return (within || document).querySelector(selector); }
+  function all(selector, within) { return Array.from((within || document).querySelectorAll(selector)); }
+  function make(tag, name, text) { var e = document.createElement(tag); if (name) e.className = name; if (text) e.textContent = text; return e; }
+  function typing(e) { return !!e && (/^(INPUT|TEXTAREA|SELECT)$/.test(e.tagName) || e.isContentEditable); }
+
+  // One polite voice for people who do not see the page; at most one message in five seconds.
+  var spoke = 0, next = 0;
+  function speak(text) {
+    var voice = one("#said"), rest = spoke + 5000 - performance.now();
+    clearTimeout(next);
+    if (!voice) return;
+    if (spoke && rest > 0) { next = setTimeout(speak, rest, text); return; }
+    spoke = performance.now(); voice.textContent = text;
+  }
+  // Toasts answer my own actions and nothing else.
+  function toast(text) {
+    var shelf = one("#toasts"), note = make("p", "toast", text);
+    if (!shelf) return;
+    shelf.append(note);
+    setTimeout(function () { note.remove(); }, 6000);
+  }
+  function copy(text, what) {
+    var done = function () { toast(what + " copied"); }, lost = function () { toast("The browser does not let this page copy"); };
+    if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text).then(done, lost);
+    lost();
+  }
+
   document.addEventListener("htmx:configRequest", function (event) {
-    var token = document.querySelector("[name=csrfmiddlewaretoken]");
+    var token = one("[name=csrfmiddlewaretoken]");
     if (token) event.detail.headers["X-CSRFToken"] = token.value;
   });
 
-  // Live: signals say that a topic changed; the page then asks for its fragment at the ordinary address.
-  var pill = document.getElementById("live"), seen = {}, wait = 500, socket = null, poll = null;
-  function say(tone, text) { if (pill) { pill.firstElementChild.className = "dot " + tone; pill.lastElementChild.textContent = text; } }
-  function changed(topic) { body.dispatchEvent(new CustomEvent("remit:" + topic)); }
-  function everything() { ["approvals", "runs", "budgets", "audit", "stops"].forEach(changed); }
-  function fallback(on) {
-    if (on && !poll) poll = setInterval(everything, 5000);
-    if (!on && poll) { clearInterval(poll); poll = null; }
+  // A link with data-dialog opens in a dialog: the named part of its page, or the fragment at data-from. Forms in it that only look stay in it.
+  var panel = null, opener = null;
+  function show(address, part, name) {
+    return fetch(address, { headers: { "X-Dialog": "1" } }).then(function (answer) {
+      if (!answer.ok) throw new Error(answer.status);
+      return answer.text();
+    }).then(function (html) {
+      var page = new DOMParser().parseFromString(html, "text/html"), found = one(part, page) || one("main", page), title = found && one("h1,h2", found);
+      if (!found) { found = make("section", "in"); found.append(make("h2", "", name), ...page.body.childNodes); }
+      if (!panel) { panel = make("dialog", "panel card"); body.append(panel); panel.addEventListener("close", function () { if (opener) opener.focus(); }); }
+      panel.replaceChildren(closer(panel), found);
+      panel.setAttribute("aria-label", title ? title.textContent : name || page.title);
+      all("form", found).forEach(function (form) {
+        if (form.method !== "get") return;
+        form.addEventListener("submit", function (event) {
+          event.preventDefault();
+          show(form.action + "?" + new URLSearchParams(new FormData(form)), part, name).then(function () { (one("[data-next]", panel) || one(".btn.no,.btn.pri", panel) || panel).focus(); });
+        });
+      });
+      if (window.htmx) window.htmx.process(found);
+      if (!panel.open) panel.showModal();
+      fresh(found);
+    });
   }
-  function connect() {
-    var scheme = location.protocol === "https:" ? "wss://" : "ws://";
-    socket = new WebSocket(scheme + location.host + "/live/?workspace=" + encodeURIComponent(body.dataset.live) + "&organisation=" + encodeURIComponent(body.dataset.organisation));
-    socket.onopen = function () { wait = 500; fallback(false); everything(); say("", "Live"); };
-    socket.onmessage = function (message) {
-      var signal = JSON.parse(message.data);
-      if (seen.last && signal.sequence > seen.last + 1) everything(); else changed(signal.topic);
-      seen.last = signal.sequence;
-    };
-    socket.onclose = function () { say("busy", "Updating every 5 s"); fallback(true); setTimeout(connect, wait); wait = Math.min(wait * 2, 15000); };
+  function closer(box) {
+    var button = make("button", "btn ghost shut", "Close");
+    button.type = "button"; button.addEventListener("click", function () { box.close(); });
+    return button;
   }
-  if (pill && body.dataset.live) {
-    connect();
-    document.addEventListener("visibilitychange", function () { if (!document.hidden) everything(); });
-  }
-  // Nothing moves under the pointer: a list being hovered or typed in is refreshed when it is left.
-  document.addEventListener("htmx:beforeRequest", function (event) {
-    var list = event.detail.elt;
-    if (!list.hasAttribute("data-calm") || !list.matches(":hover, :focus-within")) return;
-    event.preventDefault();
-    if (!list.dataset.later) { list.dataset.later = "1"; ["mouseleave", "focusout"].forEach(function (name) { list.addEventListener(name, function () { if (list.dataset.later && !list.matches(":hover, :focus-within")) { delete list.dataset.later; changed("runs"); } }); }); }
-  });
-  document.addEventListener("htmx:beforeSwap", function (event) {
-    var target = event.detail.target, open = target.querySelector("details.deny[open]");
-    if (open && target.contains(document.activeElement)) event.detail.shouldSwap = false;
-  });
 
-  // Countdowns by the server's clock: what was left when the page was made, less the time since.
+  // Countdowns by the server's clock: what was left when the page was made, less the time since. Times in the reader's zone, named.
   var made = performance.now();
   function words(s) { return s >= 3600 ? Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " min" : Math.floor(s / 60) + ":" + String(s % 60).padStart(2, "0"); }
-  document.addEventListener("htmx:afterSwap", function (event) { event.detail.target.querySelectorAll("[data-left]").forEach(function (e) { e.dataset.made = performance.now(); }); localise(); });
-  setInterval(function () {
-    document.querySelectorAll("[data-left]").forEach(function (e) {
-      var rest = Math.max(0, Math.round(e.dataset.left - (performance.now() - (e.dataset.made || made)) / 1000));
-      e.textContent = rest ? words(rest) + " left" : "expired";
-    });
-  }, 1000);
-
-  // Times in the reader's zone, with the zone named.
-  function localise() {
-    document.querySelectorAll("time[datetime]:not([data-local])").forEach(function (e) {
-      e.dataset.local = "1";
-      e.textContent = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" }).format(new Date(e.dateTime));
+  function tick() {
+    all("[data-left]").forEach(function (e) {
+      var rest = Math.max(0, Math.round(e.dataset.left - (performance.now() - (e.dataset.made || made)) / 1000)), text = rest ? words(rest) + " left" : "expired";
+      if (e.textContent !== text) e.textContent = text;
     });
   }
-  localise();
+  var zone = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+  function fresh(within) {
+    all("[data-left]", within).forEach(function (e) { e.dataset.made = performance.now(); });
+    all("time[datetime]:not([data-local])", within).forEach(function (e) { e.dataset.local = "1"; e.textContent = zone.format(new Date(e.dateTime)); });
+    tick(); arm();
+  }
+  setInterval(tick, 1000);
+  document.addEventListener("htmx:afterSwap", function (event) { fresh(event.detail.target || document); });
 
-  // Keys: off while typing. A held key never decides twice.
-  document.addEventListener("keydown", function (event) {
-    var typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
-    if (event.key === "Escape") { document.querySelectorAll("details[open].me,details[open].deny").forEach(function (d) { d.open = false; }); return; }
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (event.key === "/") { document.getElementById("jump").focus(); event.preventDefault(); return; }
-    if (event.key === "j" || event.key === "k") {
-      var items = Array.from(document.querySelectorAll(".list .item")), at = items.findIndex(function (i) { return i.hasAttribute("aria-current"); });
-      var next = items[at + (event.key === "j" ? 1 : -1)];
-      if (next) next.click();
-      return;
+  // What would be approved must have been on screen for 0.7 s; saying no does not wait.
+  var armed = false, plan = "", turn = 0;
+  function arm() {
+    var shown = one("form [name=plan]"), now = shown ? location.pathname + shown.value : "", mine;
+    if (now !== plan) {
+      plan = now; armed = false; mine = ++turn;
+      if (plan) requestAnimationFrame(function () { requestAnimationFrame(function () { setTimeout(function () { if (mine === turn) { armed = true; mark(); } }, 700); }); });
     }
-    var button = document.querySelector("[data-key='" + CSS.escape(event.key.toLowerCase()) + "']");
-    if (button && performance.now() - made > 700) { button.click(); event.preventDefault(); }
+    mark();
+  }
+  function mark() { all("button[value=APPROVE]").forEach(function (b) { if (armed) b.removeAttribute("aria-disabled"); else b.setAttribute("aria-disabled", "true"); }); }
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("button[value=APPROVE]");
+    if (button && !armed) { event.preventDefault(); event.stopPropagation(); toast("Read it first: this button works in a moment"); }
+  }, true);
+
+  document.addEventListener("click", function (event) {
+    var it = event.target.closest("[data-copy],[data-dialog],[data-shut]");
+    if (!it) return;
+    if (it.dataset.copy !== undefined) { copy(it.dataset.copy || it.parentNode.querySelector("pre,code").textContent, it.dataset.what || it.dataset.copy); event.preventDefault(); return; }
+    if (it.dataset.shut !== undefined) { it.closest("dialog").close(); return; }
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    if (it.pathname === location.pathname) return;
+    event.preventDefault(); opener = it;
+    show(it.dataset.from || it.href, it.dataset.dialog || "main", it.textContent.trim()).catch(function () { location = it.href; });
   });
   document.addEventListener("submit", function (event) {
     var form = event.target;
     if (form.dataset.sent) { event.preventDefault(); return; }
     if (form.method === "post") { form.dataset.sent = "1"; setTimeout(function () { delete form.dataset.sent; }, 4000); }
   });
-  document.querySelectorAll("form[data-once]").forEach(function (form) { form.requestSubmit(); });
+  all("form[data-once]").forEach(function (form) { form.requestSubmit(); });
+  // A menu closes when it is left.
+  document.addEventListener("click", function (event) { all("details.me[open]").forEach(function (d) { if (!d.contains(event.target)) d.open = false; }); });
+  fresh(document);
+  return { one: one, all: all, make: make, typing: typing, speak: speak, toast: toast, copy: copy, fresh: fresh, root: root };
 })();

@@ -92,6 +92,21 @@ def test_a_page_hears_that_a_topic_changed_and_nothing_else(world: World) -> Non
     open_page(as_person(world, "olga"), story)
 
 
+def test_a_page_is_told_how_many_signals_it_missed(world: World) -> None:
+    counted: list[dict[str, int]] = []
+
+    async def story(opened: wire.Page) -> None:
+        counted.append(opened.standing)
+        for _ in range(3):
+            await say(world, "approvals")
+        await say(world, "runs", workspace="")
+
+    open_page(as_person(world, "ann"), story)
+    open_page(as_person(world, "ann"), story)
+    assert set(counted[0]) == {"runs", "approvals", "stops"}  # what an approver may hear, and no more
+    assert {topic: counted[1][topic] - before for topic, before in counted[0].items()} == {"approvals": 3, "runs": 1, "stops": 0}
+
+
 def test_a_program_hears_with_a_person_s_token_and_needs_no_origin(world: World) -> None:
     async def story(opened: wire.Page) -> None:
         await say(world, "runs")

@@ -19,6 +19,7 @@ class Socket:
     """One connection. Use it as a context manager."""
 
     def __init__(self, port: int, path: str, headers: Mapping[str, str], timeout_s: float = 10.0) -> None:
+        self.standing: dict[str, int] = {}
         self._wire = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self._buffer = b""
         key = base64.b64encode(os.urandom(16)).decode()
@@ -64,12 +65,14 @@ class Socket:
         return first & 0x0F, self._take(size)
 
     def hear(self) -> dict[str, Any]:
-        """The next message as JSON."""
+        """The next signal as JSON. How many there were so far is no signal."""
         while True:
             opcode, payload = self.frame()
             if opcode == 1:
                 heard: dict[str, Any] = json.loads(payload)
-                return heard
+                if "standing" not in heard:
+                    return heard
+                self.standing = heard["standing"]
             if opcode == 8:
                 raise ConnectionError(f"closed with {struct.unpack('>H', payload[:2])[0] if payload else 'no code'}")
 
@@ -104,12 +107,16 @@ class Page:
         scope = {"type": "websocket", "path": where, "query_string": query.encode(), "headers": sent, "subprotocols": []}
         talking: Any = ApplicationCommunicator
         self._talk = talking(application, scope)
+        self.standing: dict[str, int] = {}
 
     async def connect(self) -> int:
         """0 when it was accepted, else the code it was refused with."""
         await self._talk.send_input({"type": "websocket.connect"})
         said = await self.said()
-        return 0 if said["type"] == "websocket.accept" else int(said["code"])
+        if said["type"] != "websocket.accept":
+            return int(said["code"])
+        self.standing = json.loads((await self.said())["text"])["standing"]
+        return 0
 
     async def said(self) -> dict[str, Any]:
         """The next thing that the application does."""

@@ -1,0 +1,113 @@
+"""Parts of pages that are a file each in templates/ui: values in, one component out. `/ui-kit` shows them in every state."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django import template
+
+from controlplane.templatetags import ui
+
+register = template.Library()
+
+_TARGET = re.compile(r"/(?:go|[-\w]+/[-\w]+/(?P<noun>[a-z]+))(?:/(?P<id>[A-Z]{1,4}-[0-9A-Z]{10,14}))?(?:[?#].*)?", re.ASCII)
+_PURPOSE = {"APR": "to review", "R": "to see run", "EV": "to see entry"}
+_NOUNS = {"audit": "the audit log", "members": "the members", "health": "system health"}
+
+
+@register.filter
+def destination(target: str) -> str:
+    """Where a sign-in leads, in words: "to review APR-…". Nothing of an address that is not one of ours is repeated."""
+    found = _TARGET.fullmatch(target or "")
+    if found is None:
+        return ""
+    if found["id"]:
+        return f"{_PURPOSE.get(found['id'].partition('-')[0], 'to see')} {found['id']}"
+    return f"to {_NOUNS.get(found['noun'], found['noun'])}" if found["noun"] else ""
+
+
+@register.inclusion_tag("ui/ident.html")
+def ident(identifier: str, address: str = "") -> dict[str, Any]:
+    """An id with its copy button; a link when it leads somewhere."""
+    return {"id": identifier, "address": address}
+
+
+@register.inclusion_tag("ui/person.html")
+def person(name: str, about: str = "") -> dict[str, Any]:
+    """Somebody, and in what capacity."""
+    return {"name": name, "about": about}
+
+
+@register.inclusion_tag("ui/stat.html")
+def stat(word: str, number: Any, about: str = "", address: str = "") -> dict[str, Any]:
+    """A number with its unit and base; a link to the rows behind it."""
+    return {"word": word, "number": number, "about": about, "address": address}
+
+
+@register.inclusion_tag("ui/spark.html")
+def spark(values: Sequence[float], label: str) -> dict[str, Any]:
+    """A line of numbers, drawn by the server. The label says in words what it shows."""
+    most, least = max(values, default=0), min(values, default=0)
+    step, height = 100 / max(len(values) - 1, 1), (most - least) or 1
+    points = " ".join(f"{place * step:.1f},{22 - 20 * (value - least) / height:.1f}" for place, value in enumerate(values))
+    return {"points": points, "label": label}
+
+
+@register.inclusion_tag("ui/progress.html")
+def progress(given: int, needed: int, names: Sequence[str] = ()) -> dict[str, Any]:
+    """How many people have approved of how many who must."""
+    return {"given": given, "needed": needed, "names": list(names), "steps": [number < given for number in range(needed)]}
+
+
+@register.inclusion_tag("ui/empty.html")
+def empty(title: str, text: str = "", action: str = "", address: str = "") -> dict[str, Any]:
+    """Nothing here: what will be, and one thing to do."""
+    return {"title": title, "text": text, "action": action, "address": address}
+
+
+@register.inclusion_tag("ui/problem.html")
+def problem(refused: dict[str, Any] | None) -> dict[str, Any]:
+    """A refusal in full: what, which rule, now and limit, who can change it, what next."""
+    return {"refused": refused or {}}
+
+
+@register.inclusion_tag("ui/redacted.html")
+def redacted(what: str, rule: str) -> dict[str, Any]:
+    """Something that was taken out, and by which rule; never asterisks."""
+    return {"what": what, "rule": rule}
+
+
+@register.inclusion_tag("ui/field.html")
+def field(name: str, label: str, value: str = "", help: str = "", error: str = "", kind: str = "text") -> dict[str, Any]:
+    """A field with its label, its help and what is wrong with it."""
+    return {"name": name, "label": label, "value": value, "help": help, "error": error, "kind": kind}
+
+
+@register.inclusion_tag("ui/code.html")
+def code(text: str, what: str = "Code") -> dict[str, Any]:
+    """A block to copy."""
+    return {"text": text, "what": what}
+
+
+@register.inclusion_tag("ui/chips.html")
+def chips(chosen: Sequence[tuple[str, str, str]], everything: str = "") -> dict[str, Any]:
+    """The filters that are on, each with the address without it: (name, value, address)."""
+    return {"chosen": list(chosen), "everything": everything}
+
+
+@register.inclusion_tag("ui/pager.html")
+def pager(first: str = "", further: str = "", what: str = "") -> dict[str, Any]:
+    """To the newest, and to what is older."""
+    return {"first": first, "further": further, "what": what}
+
+
+@register.inclusion_tag("ui/sorted.html")
+def sorted_head(label: str, address: str, direction: str = "", is_number: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
+    """A column head that sorts: its address, and "ascending" or "descending" where it is the one that does."""
+    return {"label": label, "address": address, "direction": direction, "is_number": is_number}
+
+
+@register.inclusion_tag("ui/steps.html")
+def timeline(steps: Sequence[tuple[Any, str, str]]) -> dict[str, Any]:
+    """What happened, in order: (when, what, icon)."""
+    return {"steps": [(moment, what, icon if icon in ui.PATHS else "clock") for moment, what, icon in steps]}
