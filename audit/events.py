@@ -29,6 +29,8 @@ CATALOGUE: dict[str, str] = {
     "stop.ended": "A stop switch ended at the time that it was engaged until.",
     "price.set": "A price was set.",
     "cap.set": "A cap was set.",
+    "zone.set": "The time zone in which days and months of money end was changed.",
+    "spending.exported": "Movements of money were exported.",
     "run.started": "A run was started.",
     "run.finished": "A run finished.",
     "run.stopped": "A run was stopped by a person.",

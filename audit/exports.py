@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from django.db.models import Q, QuerySet
@@ -39,11 +39,16 @@ def stream(entries: Iterable[models.Entry], *, kind: str) -> Iterator[bytes]:
         for entry in entries:
             yield entry.body.encode() + b"\n"
     elif kind == "csv":
-        yield _row(COLUMNS)
+        yield row(COLUMNS)
         for entry in entries:
-            yield _row([cell(_text(getattr(entry, name))) for name in COLUMNS])
+            yield row([cell(_text(getattr(entry, name))) for name in COLUMNS])
     else:
         raise ValueError(f"{kind} is neither jsonl nor csv")
+
+
+def head(title: str, facts: Mapping[str, str]) -> bytes:
+    """What a CSV file is and how it was narrowed, before its columns: a line a fact, `# zone`, and its value."""
+    return row([f"# {title}"]) + b"".join(row([f"# {name}", cell(value)]) for name, value in facts.items())
 
 
 def cell(text: str) -> str:
@@ -57,7 +62,8 @@ def _text(value: object) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _row(cells: list[str] | tuple[str, ...]) -> bytes:
+def row(cells: Sequence[str]) -> bytes:
+    """One line of a CSV file. Every cell is quoted; make each harmless with `cell` first."""
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(cells)
     return line.getvalue().encode()

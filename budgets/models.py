@@ -111,7 +111,7 @@ class LedgerEntry(tenancy.Tenant):
     """One movement between two accounts of a window, never changed. Accounts: available, reserved, spent, overrun."""
 
     call_id = models.TextField()
-    window = models.ForeignKey(Window, on_delete=models.PROTECT, db_constraint=False)
+    window = models.ForeignKey(Window, on_delete=models.PROTECT, db_constraint=False, db_index=False)
     kind = models.TextField()  # hold, settle, return, overrun
     debit = models.TextField()
     credit = models.TextField()
@@ -123,3 +123,4 @@ class LedgerEntry(tenancy.Tenant):
             models.UniqueConstraint(fields=["organisation_id", "call_id", "window", "kind"], name="ledger_once"),
             models.CheckConstraint(condition=models.Q(amount__gt=0), name="ledger_amount"),
         ]
+        indexes = [models.Index(fields=["organisation_id", "window", "at", "id"], name="ledger_of_window")]

@@ -17,6 +17,13 @@ def dollars(micros: Micros) -> str:
     return f"{sign}${whole:,}.{decimals}"
 
 
+def dollars_round(micros: Micros) -> str:
+    """A forecast: more digits than it can know would be a lie. Whole dollars above a hundred, cents below, exact below one cent."""
+    step = UNIT if abs(micros) >= 100 * UNIT else UNIT // 100 if abs(micros) >= UNIT // 100 else 1
+    text = dollars((micros + step // 2) // step * step)
+    return text.removesuffix(".00") if step == UNIT else text
+
+
 def per_million(tokens: int, rate: Micros) -> Micros:
     """What tokens cost at a rate per million, rounded up: a fraction of a micro-unit is never given away."""
     return -(-tokens * rate // 1_000_000)

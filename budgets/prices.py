@@ -68,6 +68,11 @@ def cost(item: str, *, version: int, input_tokens: int, output_tokens: int) -> m
     return money.per_million(input_tokens, price.input_micros) + money.per_million(output_tokens, price.output_micros)
 
 
+def versions(item: str) -> QuerySet[Price]:
+    """Every price that an item ever had, newest first. Call inside `tenancy.within`."""
+    return Price.objects.filter(item=item).order_by("-version")
+
+
 def listed() -> QuerySet[Price]:
     """The newest price of every item. Call inside `tenancy.within`."""
     return Price.objects.order_by("item", "-version").distinct("item")

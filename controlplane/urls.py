@@ -11,6 +11,7 @@ from controlplane.console import agents as pages_agents
 from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
+from controlplane.console import caps as pages_caps
 from controlplane.console import cast, preferences, signin
 from controlplane.console import frame as pages_frame
 from controlplane.console import health as pages_health
@@ -94,9 +95,11 @@ console: list[URLPattern | URLResolver] = [
     path("runs/<str:identifier>", pages_runs.detail),
     path("runs/<str:identifier>/stop", pages_runs.stop),
     path("budgets", pages_budgets.listed),
-    path("budgets/cap", pages_budgets.cap),
-    path("budgets/prices", pages_budgets.price),
+    path("budgets/cap", pages_caps.cap),
+    path("budgets/prices", pages_caps.price),
+    path("budgets/zone", pages_caps.zone),
     path("budgets/<str:level>/<str:target>", pages_budgets.level),
+    path("budgets/<str:level>/<str:target>/export", pages_budgets.export),
     path("permissions", pages_permissions.matrix),
     path("policies", pages_policies.listed),
     path("policies/propose", pages_policies.propose),

@@ -192,6 +192,7 @@ class Migration(migrations.Migration):
                 ('id', models.TextField(primary_key=True, serialize=False)),
                 ('slug', models.SlugField(max_length=63)),
                 ('name', models.TextField()),
+                ('zone', models.TextField(db_default='UTC', default='UTC')),
                 ('created_at', models.DateTimeField(db_default=audit.moments.Moment())),
             ],
             options={

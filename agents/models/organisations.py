@@ -15,6 +15,7 @@ class Organisation(tenancy.Tenant):
 
     slug = models.SlugField(max_length=63)
     name = models.TextField()
+    zone = models.TextField(default="UTC", db_default="UTC")  # where days and months of money end; changed by budgets.zones.put
     created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:

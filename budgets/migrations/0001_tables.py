@@ -111,10 +111,11 @@ class Migration(migrations.Migration):
                 ('credit', models.TextField()),
                 ('amount', models.BigIntegerField()),
                 ('at', models.DateTimeField(db_default=audit.moments.Moment())),
-                ('window', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, to='budgets.window')),
+                ('window', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, to='budgets.window')),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('organisation_id', 'call_id', 'window', 'kind'), name='ledger_once'), models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='ledger_amount')],
+                'indexes': [models.Index(fields=['organisation_id', 'window', 'at', 'id'], name='ledger_of_window')],
             },
         ),
     ]

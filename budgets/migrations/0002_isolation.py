@@ -10,7 +10,7 @@ SQL = Path(__file__).resolve().parent.parent / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("budgets", "0001_tables"), ("audit", "0001_log")]
+    dependencies = [("budgets", "0001_tables"), ("agents", "0002_isolation"), ("audit", "0001_log")]
     operations = [
         Isolate("Price", grants=("SELECT", "INSERT")),
         Isolate("Cap"),
@@ -21,6 +21,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(
             (SQL / "ledger.sql").read_text(),
             "DROP FUNCTION budget_reserve(text, text, text, text, text, bigint, bigint, int); DROP FUNCTION budget_settle(text, text, bigint, boolean);"
-            "DROP FUNCTION budget_window_start(text)",
+            "DROP FUNCTION budget_rezone(text, text); DROP FUNCTION budget_window_start(text); DROP FUNCTION budget_window_start(text, text);"
+            "DROP FUNCTION budget_zone(text)",
         ),
     ]

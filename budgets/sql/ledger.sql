@@ -1,10 +1,17 @@
 -- The only functions that move money. Windows are touched leaf to root (run, agent, workspace, organisation), the hot row last, so that
 -- two callers never wait for each other in a circle. Amounts are integer micro-units.
 
-CREATE OR REPLACE FUNCTION budget_window_start(p_period text) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
-    SELECT CASE p_period WHEN 'day' THEN date_trunc('day', moment() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
-                         WHEN 'month' THEN date_trunc('month', moment() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+-- When the period began that is under way, in the organisation's reporting zone; the first form is for callers who know the zone.
+CREATE OR REPLACE FUNCTION budget_window_start(p_period text, p_zone text) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT CASE p_period WHEN 'day' THEN date_trunc('day', moment() AT TIME ZONE p_zone) AT TIME ZONE p_zone
+                         WHEN 'month' THEN date_trunc('month', moment() AT TIME ZONE p_zone) AT TIME ZONE p_zone
                          ELSE timestamptz 'epoch' END
+$$;
+CREATE OR REPLACE FUNCTION budget_zone(p_organisation text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT zone FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation), 'UTC')
+$$;
+CREATE OR REPLACE FUNCTION budget_window_start(p_period text) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT budget_window_start(p_period, budget_zone(current_setting('app.organisation', true)))
 $$;
 
 -- budget_reserve: hold p_amount at every level, or at none. NULL when held; otherwise the level that refused, with its numbers.
@@ -13,8 +20,10 @@ CREATE OR REPLACE FUNCTION budget_reserve(
 ) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_level text; v_target text; v_cap bigint; v_period text; v_start timestamptz; v_window text; v_windows text[] := '{}'; v_refusal jsonb;
+    v_zone text;
 BEGIN
     IF p_amount <= 0 THEN RETURN NULL; END IF;
+    v_zone := budget_zone(p_organisation);
     IF EXISTS (SELECT FROM budgets_reservation WHERE organisation_id = p_organisation AND id = p_call) THEN RETURN NULL; END IF;
     BEGIN
         FOR v_level, v_target IN SELECT * FROM (VALUES ('run', p_run), ('agent', p_agent), ('workspace', p_workspace), ('organisation', p_organisation)) l LOOP
@@ -24,7 +33,7 @@ BEGIN
                 WHERE organisation_id = p_organisation AND level = v_level AND target = v_target;
                 IF NOT FOUND THEN v_cap := NULL; v_period := 'month'; END IF;
             END IF;
-            v_start := budget_window_start(v_period);
+            v_start := budget_window_start(v_period, v_zone);
             LOOP
                 UPDATE budgets_window SET reserved = reserved + p_amount
                 WHERE organisation_id = p_organisation AND level = v_level AND target = v_target AND starts_at = v_start
@@ -75,5 +84,27 @@ BEGIN
     END LOOP;
     RETURN true;
 END $$;
+
+-- budget_rezone: days and months end in another zone from now on. The windows under way keep their money and begin where the new zone says,
+-- so that a change of zone never opens a second purse beside one that is half empty. Returns the zone that was.
+CREATE OR REPLACE FUNCTION budget_rezone(p_organisation text, p_zone text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_was text; v_old timestamptz; v_new timestamptz; v_period text;
+BEGIN
+    SELECT zone INTO v_was FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation FOR UPDATE;
+    IF NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = p_zone) THEN RAISE EXCEPTION 'budget_rezone: no zone %', p_zone; END IF;
+    UPDATE agents_organisation SET zone = p_zone WHERE organisation_id = p_organisation AND id = p_organisation;
+    FOREACH v_period IN ARRAY ARRAY['day', 'month'] LOOP
+        v_old := budget_window_start(v_period, v_was); v_new := budget_window_start(v_period, p_zone);
+        UPDATE budgets_window w SET starts_at = v_new
+        WHERE w.organisation_id = p_organisation AND w.starts_at = v_old AND v_old <> v_new AND w.level <> 'run'
+          AND v_period = coalesce((SELECT c.period FROM budgets_cap c WHERE c.organisation_id = w.organisation_id AND c.level = w.level AND c.target = w.target), 'month')
+          AND NOT EXISTS (SELECT FROM budgets_window t WHERE t.organisation_id = w.organisation_id AND t.level = w.level AND t.target = w.target AND t.starts_at = v_new);
+    END LOOP;
+    RETURN v_was;
+END $$;
+
+REVOKE ALL ON FUNCTION budget_rezone(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION budget_rezone(text, text) TO remit_app;
 REVOKE ALL ON FUNCTION budget_reserve(text, text, text, text, text, bigint, bigint, int), budget_settle(text, text, bigint, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION budget_reserve(text, text, text, text, text, bigint, bigint, int), budget_settle(text, text, bigint, boolean) TO remit_app;

@@ -82,6 +82,7 @@ STATUS: dict[str, int] = {
     # votes
     "already_decided": 409,
     "plan_changed": 409,
+    "cap_changed": 409,
     "not_eligible": 403,
     "reason_needed": 422,
     "no_more_time": 409,

@@ -1,160 +1,195 @@
-"""Budgets: what each level may spend, did spend and holds; a cap is set after a look at what it would have stopped."""
+"""Budgets: what each level may spend, did spend and holds, where that leads, and the movements behind every number."""
 
+import datetime
 from typing import Any
+from urllib.parse import urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods
+from django.utils.dateparse import parse_date
+from django.views.decorators.http import require_GET, require_POST
 
-from agents import contracts, organisations
-from audit import outcomes, tenancy
-from budgets import money, prices, purses, reservations
+from agents import contracts, organisations, runs
+from agents.models import Call, Run
+from audit import tenancy
+from budgets import limits, prices, purses, spending, zones
 from budgets.models import Cap
-from controlplane.console import charts, frame, lists, render
+from controlplane.console import asked, charts, frame, lists, render
 from controlplane.console.frame import Place
 
-PERIODS = {"month": "a calendar month", "day": "a day", "total": "for good, without end"}
+FILTERS = ("show", "window", "month", "day", "name", "agent", "outcome", "run")
+CHIPS = {"show": "movements", "name": "for", "window": "period"}
+OUTCOMES = dict(Run.State.choices)
+PARTS = {"agent": "Agent", str(Call.Kind.MODEL): "Model", str(Call.Kind.TOOL): "Tool", "outcome": "Outcome of the run"}
 
 
 @require_GET
 @frame.page("budgets_view", at="budgets")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
-    """The tree, the month's curve and the price list."""
-    found = _tree(place)
-    own = found[1]
-    start = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    days = purses.by_day("workspace", place.workspace.id, since=start)
-    context = {
+    """The month's numbers, its curve, the tree, and what money went on."""
+    found = tree(place)
+    own, month = found[1], zones.month(zones.of_organisation())
+    context: dict[str, Any] = {
         "purses": found,
         "own": own,
+        "month": month,
         "now": timezone.now(),
-        "curve": charts.curve(days, start=start, now=timezone.now(), cap=own.balance.cap if own.balance.period == "month" else None),
-        "days": days,
-        "prices": list(prices.listed()),
         "over": [purse for purse in found if purse.state == "REACHED"],
+        "soon": [purse for purse in found if purse.state == "OVER_SOON"],
     }
-    return render.page(request, "budgets/list.html", context, fragment="purses" if request.headers.get("HX-Target") == "purses" else "")
+    if request.headers.get("HX-Target") == "purses" and request.headers.get("HX-Request") == "true":
+        return render.page(request, "budgets/list.html", context | _numbers(place, own, month), fragment="live")
+    return render.page(request, "budgets/list.html", context | _numbers(place, own, month) | _where(place, own, month, request))
+
+
+def _numbers(place: Place, own: purses.Purse, month: zones.Month) -> dict[str, Any]:
+    """The tiles: each is the sum of the rows that its link opens."""
+    query = spending.Query("workspace", place.workspace.id, month=month, show="spent")
+    total, _ = query.total()
+    states = runs.tally(place.workspace.id, since=month.start)
+    succeeded = states.get(Run.State.SUCCEEDED, {}).get("runs", 0)
+    stopped, number = spending.stopped_by_a_cap(place.workspace.id, month)
+    return {
+        "total": total,
+        "succeeded": succeeded,
+        "per_success": total // succeeded if succeeded else None,
+        "all_runs": sum(each["runs"] for each in states.values()),
+        "stopped": [(one, _cap_named(place, one.rule)) for one in stopped],
+        "stopped_runs": number,
+    }
+
+
+def _cap_named(place: Place, rule: str) -> str:
+    """`cap agent AG-...` as people call it."""
+    level = rule.removeprefix("cap ").partition(" ")[0]
+    names = {"workspace": f"of workspace {place.workspace.name}", "organisation": f"of {place.organisation.name}", "agent": "of its agent"}
+    return names.get(level, "of one run" if level == "run" else "of one call")
+
+
+def _where(place: Place, own: purses.Purse, month: zones.Month, request: HttpRequest) -> dict[str, Any]:
+    """The curve and the parts of what was spent."""
+    rows = f"{place.root}/budgets/workspace/{place.workspace.id}?{urlencode({'month': month.slug, 'show': 'spent'})}"
+    days = dict(spending.Query("workspace", place.workspace.id, month=month, show="spent").by_day())
+    monthly = own.balance.cap if own.balance.period == Cap.Period.MONTH else None
+    spend = charts.Spend(month=month, now=timezone.now(), days=days, cap=monthly, forecast=own.forecast)
+    parts = spending.parts("workspace", place.workspace.id, month)
+    by = request.GET.get("by", "")
+    return {
+        "spend": spend,
+        "curve": charts.curve(spend) if days else None,
+        "figure": charts.figure(spend, rows=rows) if days else None,
+        "as_table": request.GET.get("view") == "table",
+        "days": sorted(days.items(), reverse=True),
+        "rows": rows,
+        "parts": PARTS,
+        "by": by if by in PARTS else "agent",
+        "lines": parts[by if by in PARTS else "agent"],
+        "dearest": parts["run"],
+        "outcomes": OUTCOMES,
+        "prices": list(prices.listed()),
+    }
 
 
 @require_GET
 @frame.page("budgets_view", at="budgets")
 def level(request: HttpRequest, place: Place, level: str, target: str) -> HttpResponse:
-    """One purse and the movements that its numbers are the sum of."""
-    purse = _find(_tree(place), level, target)
+    """One purse and the movements that its numbers are the sum of, narrowed as the address says."""
+    purse = find(tree(place), level, target)
     if purse is None:
         raise Http404
-    rows = list(purses.movements(level, target, before=lists.below(request.GET.get("below", "")))[: lists.SHOWN + 1])
-    shown, further = lists.cut(rows, {})
-    calls = purses.calls_of(shown)
-    context = {
-        "purse": purse,
-        "rows": [(row, calls.get(row.call_id)) for row in shown],
-        "further": further,
-        "below": request.GET.get("below", ""),
-        "may_set": _may_set(place, level),
-    }
+    narrow = _narrow(request.GET.dict())
+    context: dict[str, Any] = {"purse": purse, "may_set": may_set(place, level), "is_closed": not _may_read(place, level), "narrow": narrow}
+    if not context["is_closed"]:
+        query = _query(level, target, narrow)
+        rows = list(spending.below(query.rows(), lists.below(request.GET.get("below", "")))[: lists.SHOWN + 1])
+        shown, further = lists.cut(rows, narrow)
+        calls = spending.calls_of(shown)
+        context |= {
+            "rows": [(row, calls.get(row.call_id)) for row in shown],
+            "further": further,
+            "below": request.GET.get("below", ""),
+            "summed": query.total() if narrow.get("show") else None,
+            "chips": [
+                (CHIPS.get(name, name), _said(name, value), asked.address(request, **{name: "", "below": ""}))
+                for name, value in narrow.items()
+            ],
+            "shows": spending.KINDS,
+        }
+    if level == "agent":
+        context["run_limits"] = limits.of(contracts.find(target))
     return render.page(request, "budgets/level.html", context)
 
 
-@require_http_methods(["GET", "POST"])
-@frame.page("budgets_set", at="budgets")
-def cap(request: HttpRequest, place: Place) -> HttpResponse:
-    """The form; with an amount in the address, what that cap would have stopped; posted, the cap. Nothing typed is lost on a refusal."""
-    if request.method == "GET":
-        return _form(request, place, request.GET.dict())
-    typed = {name: request.POST.get(name, "") for name in ("scope", "amount", "period")}
-    named, _, target = typed["scope"].partition("/")
-    try:
-        with tenancy.within(place.organisation.id):
-            if _find(_tree(place), named, target) is None:
-                raise organisations.Conflict("There is no such budget here.", rule="budget", next_step="Choose one of the list.")
-            if named == "organisation":
-                organisations.require_everywhere(place.principal, "budgets_set")
-            amount = money.parse(typed["amount"])
-            reservations.put_cap(
-                by=place.principal, workspace=place.workspace.id, level=named, target=target, period=typed["period"], cap_micros=amount
-            )
-    except outcomes.Refused as refused:
-        with tenancy.within(place.organisation.id, read_only=True):
-            return _form(request, place, typed, refused=refused)
-    return redirect(f"{place.root}/budgets/{named}/{target}")
-
-
-@require_http_methods(["GET", "POST"])
-@frame.page("budgets_set", at="budgets")
-def price(request: HttpRequest, place: Place) -> HttpResponse:
-    """A new version of a model's price. Amounts are dollars for a million tokens."""
-    typed = {name: request.POST.get(name, "") for name in ("item", "input", "output", "source")} or {}
-    refused = None
-    if request.method == "GET":
-        return _price_form(request, place, typed | {"item": request.GET.get("item", "")}, None)
-    try:
-        item = _model(typed["item"].strip())
-        into, out = money.parse(typed["input"]), money.parse(typed["output"])
-        prices.put(
-            by=place.principal, workspace=place.workspace.id, item=item, input_micros=into, output_micros=out, source=typed["source"][:300]
+@require_POST
+@frame.page("budgets_view", at="budgets")
+def export(request: HttpRequest, place: Place, level: str, target: str) -> HttpResponseBase:
+    """Exactly the narrowed movements as CSV. That they were taken away is entered first."""
+    narrow = _narrow(request.POST.dict())
+    with tenancy.within(place.organisation.id):
+        if find(tree(place), level, target) is None or not _may_read(place, level):
+            raise Http404
+        said = {"level": level, **{CHIPS.get(name, name): _said(name, value) for name, value in narrow.items()}}
+        zone = zones.of_organisation()
+        pieces = spending.export(
+            by=place.principal, workspace=place.workspace.id, query=_query(level, target, narrow), said=said, zone=zone
         )
-        return redirect(f"{place.root}/budgets#prices")
-    except outcomes.Refused as found:
-        refused = found
-    with tenancy.within(place.organisation.id, read_only=True):
-        return _price_form(request, place, typed, refused)
+    name = f"spending-{level}-{timezone.now():%Y%m%dT%H%M%SZ}.csv"
+    return StreamingHttpResponse(
+        pieces,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    )
 
 
-def _model(item: str) -> str:
-    provider, _, name = item.partition(":")
-    if not provider or not name or not item.isprintable() or " " in item or len(item) > 200:
-        raise organisations.Conflict(
-            "A model is named provider:model.",
-            rule="price table",
-            current=item[:40],
-            limit="openai:gpt-5-mini, for one",
-            next_step="Type both parts.",
-        )
-    return item
+def _narrow(given: dict[str, str]) -> dict[str, str]:
+    """The filters of an address that say something."""
+    clean = {name: given.get(name, "").replace("\0", "").strip()[:200] for name in FILTERS}
+    if clean["show"] not in spending.KINDS:
+        clean["show"] = ""
+    if _day(clean["day"]) is None:
+        clean["day"] = ""
+    return {name: value for name, value in clean.items() if value}
 
 
-def _price_form(request: HttpRequest, place: Place, typed: dict[str, str], refused: outcomes.Refused | None) -> HttpResponse:
-    context = {"typed": typed, "prices": list(prices.listed()), "refused": refused.as_dict() if refused else None}
-    return render.page(request, "budgets/price.html", context, status=render.status_of(refused) if refused else 200)
+def _query(level: str, target: str, narrow: dict[str, str]) -> spending.Query:
+    zone = zones.of_organisation()
+    day = _day(narrow.get("day", ""))
+    month = zones.month(zone, narrow.get("month", "") or (f"{day:%Y-%m}" if day else "")) if "month" in narrow or day else None
+    plain = {name: narrow[name] for name in ("show", "window", "name", "agent", "outcome", "run") if name in narrow}
+    return spending.Query(level, target, month=month, day=day, **plain)
 
 
-def _form(request: HttpRequest, place: Place, typed: dict[str, str], *, refused: outcomes.Refused | None = None) -> HttpResponse:
-    found = _tree(place)
-    named, _, target = typed.get("scope", "").partition("/")
-    chosen = _find(found, named, target)
-    context: dict[str, Any] = {
-        "typed": typed,
-        "purses": [purse for purse in found if _may_set(place, purse.balance.level)],
-        "chosen": chosen,
-        "periods": PERIODS,
-    }
-    if refused is None and "amount" in typed:
-        try:
-            amount = money.parse(typed["amount"])
-            period = typed.get("period", "")
-            if chosen is None or period not in Cap.Period.values:
-                raise organisations.Conflict(
-                    "Choose what the cap is for, and its period.", rule="budget", next_step="Both are in the form."
-                )
-            context |= {"amount": amount, "period": period, "preview": purses.would_refuse(named, target, period=period, cap_micros=amount)}
-        except outcomes.Refused as found_out:
-            refused = found_out
-    context["refused"] = refused.as_dict() if refused else None
-    return render.page(request, "budgets/cap.html", context, status=render.status_of(refused) if refused else 200)
+def _day(text: str) -> datetime.date | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        return None
 
 
-def _tree(place: Place) -> list[purses.Purse]:
+def _said(name: str, value: str) -> str:
+    if name == "show":
+        return spending.KINDS[value].lower()
+    return "the one under way" if name == "window" else OUTCOMES.get(value, value) if name == "outcome" else value
+
+
+def tree(place: Place) -> list[purses.Purse]:
+    """The purses of this place: the organisation's, the workspace's, its agents'."""
     return purses.tree(place.organisation, place.workspace, list(contracts.in_workspace(place.workspace.id)))
 
 
-def _find(found: list[purses.Purse], level: str, target: str) -> purses.Purse | None:
+def find(found: list[purses.Purse], level: str, target: str) -> purses.Purse | None:
     return next((purse for purse in found if (purse.balance.level, purse.balance.target) == (level, target)), None)
 
 
-def _may_set(place: Place, level: str) -> bool:
+def may_set(place: Place, level: str) -> bool:
     """The organisation's cap takes the permission in every workspace."""
-    if level != "organisation" or not place.may("budgets_set"):
-        return place.may("budgets_set")
-    return all(organisations.may(place.principal, "budgets_set", one.id) for one in organisations.workspaces())
+    return place.may("budgets_set") and (level != "organisation" or _everywhere(place, "budgets_set"))
+
+
+def _may_read(place: Place, level: str) -> bool:
+    """The organisation's movements are those of every workspace."""
+    return level != "organisation" or _everywhere(place, "budgets_view")
+
+
+def _everywhere(place: Place, permission: str) -> bool:
+    return all(organisations.may(place.principal, permission, one.id) for one in organisations.workspaces())

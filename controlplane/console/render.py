@@ -15,6 +15,7 @@ STATUS = {
     "not_eligible": 403,
     "already_decided": 409,
     "plan_changed": 412,
+    "cap_changed": 412,
     "expired": 410,
     "reason_needed": 422,
 }

@@ -1,9 +1,11 @@
 """What only the control and proof pages say: movements of money, rounded forecasts, kinds of actors. Values in, text out."""
 
 from django import template
+from django.utils.safestring import SafeString
 
 from agents import access
-from budgets import money
+from budgets import money, purses
+from controlplane.templatetags import ui
 
 register = template.Library()
 
@@ -16,10 +18,19 @@ def movement(kind: str) -> str:
     return MOVEMENTS.get(kind, kind)
 
 
+@register.simple_tag
+def cap_state(purse: purses.Purse) -> SafeString:
+    """Where a cap stands; when it will be reached, the day."""
+    if purse.state == "OVER_SOON" and purse.reached_at is not None and purse.ends_at is not None:
+        day = min(purse.reached_at, purse.ends_at).astimezone(purse.ends_at.tzinfo)
+        return ui.badge(purse.state, f"Over soon, {day:%-d %b}")
+    return ui.badge(purse.state)
+
+
 @register.filter
 def dollars_round(micros: int) -> str:
     """A forecast: more than two decimals would be a lie."""
-    return "about " + money.dollars(-(-micros // 10_000) * 10_000)
+    return money.dollars_round(micros)
 
 
 @register.inclusion_tag("permissions/word.html")

@@ -83,7 +83,8 @@ STATES = {
     # caps
     "NO_CAP": ("No cap", "neut", "money"),
     "ON_TRACK": ("On track", "ok", "check"),
-    "WATCH": ("Watch: forecast over", "warn", "clock"),
+    "WATCH": ("Watch", "warn", "clock"),
+    "OVER_SOON": ("Over soon", "bad", "warn"),
     "REACHED": ("Reached", "bad", "stop"),
 }
 # Invisible and direction-changing characters are shown as what they are, so that text cannot hide from a reader.

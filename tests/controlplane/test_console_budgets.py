@@ -1,9 +1,16 @@
 """Budgets in the browser: who sees them, a cap after its preview, exact dollars, the ledger behind a number."""
 
-import pytest
+import csv
+import io
 
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from agents import contracts, organisations
+from agents.models import Agent
 from audit import outcomes, tenancy
-from budgets import money, purses, reservations
+from budgets import money, previews, reservations
 from tests import world as worlds
 from tests.controlplane import browsing
 
@@ -86,7 +93,7 @@ def test_what_a_cap_would_have_refused_counts_refused_calls_as_not_spent(world):
     for key in "abcd":
         run.call("pay", {"account": "a", "amount": 5}, key)
     with tenancy.within(world.organisation):
-        said = [purses.would_refuse("agent", world.agent.id, period="month", cap_micros=cap) for cap in (0, 10_000, 25_000, 40_000)]
+        said = [previews.would_refuse("agent", world.agent.id, period="month", cap_micros=cap) for cap in (0, 10_000, 25_000, 40_000)]
     assert [(one.calls, one.micros, one.runs) for one in said] == [(4, 40_000, 1), (3, 30_000, 1), (2, 20_000, 1), (0, 0, 0)]
 
 
@@ -101,3 +108,120 @@ def test_dollars_are_read_exactly(typed, micros):
 def test_what_is_no_exact_amount_is_refused(typed):
     with pytest.raises(outcomes.Refused):
         money.parse(typed)
+
+
+def spent(world: worlds.World, times: int = 3) -> None:
+    run = world.start()
+    for number in range(times):
+        run.call("pay", {"account": "a", "amount": 5}, f"k{number}")
+
+
+def test_every_number_equals_the_rows_that_its_link_opens(world):
+    spent(world)
+    world.start().call("pay", {"account": "a", "amount": 50})  # waits for a person: its money is held
+    fiona = browsing.browser(world, "fiona")
+    page = fiona.get("/budgets").context
+    assert (page["total"], page["own"].balance.reserved) == (30_000, 10_000)
+    own, month = f"/budgets/workspace/{world.workspace.id}", page["month"].slug
+    assert fiona.get(own, month=month, show="spent").context["summed"] == (30_000, 3)
+    assert fiona.get(own, window=page["own"].window, show="spent").context["summed"] == (30_000, 3)
+    assert fiona.get(own, window=page["own"].window, show="held").context["summed"] == (10_000, 1)
+    assert fiona.get(own, window="none", show="held").context["summed"] == (0, 0)
+    for by, name in (("agent", "agent"), ("TOOL", "name"), ("outcome", "outcome")):
+        lines = fiona.get("/budgets", by=by).context["lines"]
+        assert sum(line.micros for line in lines) == 30_000
+        for line in lines:
+            assert fiona.get(own, month=month, show="spent", **{name: line.key}).context["summed"] == (line.micros, line.calls)
+    [(day, micros)] = page["days"]
+    assert fiona.get(own, month=month, show="spent", day=day.isoformat()).context["summed"] == (micros, 3)
+    [line] = page["dearest"]
+    assert fiona.get(own, month=month, show="spent", run=line.key).context["summed"][0] == line.micros == 30_000
+
+
+def test_the_export_is_the_narrowed_rows_with_zone_and_filter_in_its_head_and_is_entered(world):
+    spent(world)
+    spent(world, 2)
+    fiona = browsing.browser(world, "fiona")
+    narrow = {"show": "spent", "name": "pay"}
+    shown = fiona.get(f"/budgets/agent/{world.agent.id}", **narrow).context["rows"]
+    answer = fiona.post(f"/budgets/agent/{world.agent.id}/export", **narrow)
+    rows = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    head, body = rows[: [row[0] for row in rows].index("at")], rows[[row[0] for row in rows].index("at") + 1 :]
+    assert {"# zone", "# movements", "# for"} <= {row[0] for row in head}
+    assert [row[1] for row in body] == [row.call_id for row, _ in shown]
+    assert {row[-2] for row in body} == {"10000"}
+    assert world.events()[-1] == "spending.exported"
+    assert fiona.get(f"/budgets/agent/{world.agent.id}/export").status_code == 405
+    assert browsing.browser(world, "ann").post(f"/budgets/agent/{world.agent.id}/export").status_code == 404
+
+
+def test_two_people_at_once_the_second_sees_the_new_value_and_sets_nothing(world):
+    fiona, scope = browsing.browser(world, "fiona"), f"agent/{world.agent.id}"
+    seen = fiona.get("/budgets/cap", scope=scope, amount="5", period="month").context["seen"]
+    assert seen == "none"
+    assert browsing.browser(world, "olga").post("/budgets/cap", scope=scope, amount="7", period="month", seen=seen).status_code == 302
+    answer = fiona.post("/budgets/cap", scope=scope, amount="5", period="month", seen=seen)
+    assert answer.status_code == 412
+    assert "$7.00 / month, set by olga" in answer.content.decode()
+    assert 'value="5"' in answer.content.decode()  # what was typed is not lost
+    assert world.events("cap.set") == ["cap.set"]
+    assert fiona.post("/budgets/cap", scope=scope, amount="5", period="month", seen=answer.context["seen"]).status_code == 302
+
+
+def test_what_happens_at_the_cap_is_the_agents_and_takes_its_permission(world):
+    scope = f"agent/{world.agent.id}"
+    assert browsing.browser(world, "fiona").post("/budgets/cap", scope=scope, amount="5", period="month", at_cap="draft").status_code == 403
+    assert world.events("cap.set") == []  # both or neither
+    assert browsing.browser(world, "olga").post("/budgets/cap", scope=scope, amount="5", period="month", at_cap="draft").status_code == 302
+    assert world.events()[-2:] == ["cap.set", "agent.changed"]
+
+
+def test_a_preview_names_the_first_run_that_would_have_been_stopped(world):
+    spent(world)
+    context = browsing.browser(world, "fiona").get("/budgets/cap", scope=f"agent/{world.agent.id}", amount="0.02", period="day").context
+    assert (context["preview"].runs, len(context["preview"].examples)) == (1, 1)
+    assert context["preview"].first_at is not None
+
+
+def test_a_run_that_a_cap_stopped_is_listed_with_its_cap(world):
+    reservations.put_cap(
+        by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=15_000
+    )
+    spent(world)
+    page = browsing.browser(world, "fiona").get("/budgets").context
+    assert page["stopped_runs"] == 1
+    [(one, cap)] = page["stopped"]
+    assert (one.agent, cap) == ("teller", "of its agent")
+    assert one.entry.startswith("EV-")
+
+
+def test_the_organisations_movements_are_closed_to_who_holds_only_one_workspace(world):
+    spent(world)
+    fiona, path = browsing.browser(world, "fiona"), f"/budgets/organisation/{world.organisation}"
+    assert "budgets_view in each" in fiona.text(path)
+    assert "pay" not in fiona.get(path).content.decode().partition("<main")[2]
+    assert fiona.post(f"{path}/export").status_code == 404
+    organisations.seat(
+        by=organisations.system(world.organisation, "tests"), member=world.members["fiona"], workspace=world.other, role="finance"
+    )
+    assert "pay" in fiona.text(path)
+
+
+def test_the_page_asks_as_many_questions_whatever_it_shows(world):
+    fiona = browsing.browser(world, "fiona")
+    spent(world)
+    with CaptureQueriesContext(connection) as few:
+        fiona.text("/budgets")
+    for number in range(4):
+        contracts.register(
+            by=world.people["olga"],
+            workspace=world.workspace,
+            slug=f"a{number}",
+            name="A",
+            owner=world.members["olga"],
+            stage=Agent.Stage.DRAFT,
+        )
+    spent(world)
+    with CaptureQueriesContext(connection) as many:
+        fiona.text("/budgets")
+    assert len(many) == len(few)
