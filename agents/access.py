@@ -1,9 +1,10 @@
 """Effective access: what each agent could do with each tool now, whatever its arguments. The engine that decides at run time is asked.
 
-What is not known before a call (its arguments) stays open: Cedar evaluates every clause of every rule with those values unknown, and the
-answer is a range of tiers. A range is said as a range, with the rules that it hangs on.
+What is not known before a call (its arguments) stays open: Cedar evaluates every clause of every rule with those values unknown. Where the
+borders between outcomes can be read off the rules, the engine is asked on both sides of each; where not, the answer is a range of tiers.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ import cedarpy
 import orjson
 from cedarpy import pst
 
-from agents import cedar, policies, policy_trees, tools, vocabulary
-from agents.models import Agent, PolicySet, Stop
+from agents import cedar, conditions, policy_trees, tools, vocabulary
+from agents.models import Agent
 from audit import outcomes
 
 TIERS = ("AUTO", "ONE", "TWO", "REFUSED")
@@ -38,6 +39,7 @@ class Access:
     """One cell: an agent and a tool. `word` is AUTO, ONE, TWO, REFUSED, NOT_PINNED or DEPENDS.
 
     It holds for a run just begun, about no customer in particular, at this hour; `limits` are the rules that may be stricter otherwise.
+    `cases` says which argument values lead to which tier, where that can be computed.
     """
 
     agent: str
@@ -49,44 +51,45 @@ class Access:
     rules: tuple[cedar.Policy, ...] = ()
     limits: tuple[cedar.Policy, ...] = ()
     on: tuple[str, ...] = ()
+    cases: tuple[conditions.Case, ...] = ()
+
+    @property
+    def is_possible(self) -> bool:
+        """Can any call of it get further than a refusal?"""
+        return self.lowest != "REFUSED"
+
+    @property
+    def is_limited(self) -> bool:
+        """Does it hang on the arguments, or on what the run is about?"""
+        return self.is_possible and (self.word == "DEPENDS" or bool(self.limits))
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What every cell of a workspace rests on."""
+    """What every cell of a workspace rests on. `bar` and `tier` are the examination's own: what comes before the rules, and after them."""
 
     organisation: str
-    workspace: str
-    active: PolicySet | None
     compiled: cedar.Compiled | outcomes.Refused | None
-    engaged: Sequence[Stop]
     hour: int
     weekday: int
-    tier_for: Callable[..., str]  # raises the policy's tier by the agent's stage; approvals knows how
+    pinned: Mapping[str, Mapping[str, tools.Facts]]  # agent -> name -> the active version it means
+    bar: Callable[[Agent, tools.Facts], outcomes.Refused | None]
+    tier: Callable[[tools.Facts, str, str], str]
 
 
 def matrix(ground: Ground, agents: Iterable[Agent], columns: Sequence[tools.Facts]) -> list[tuple[Agent, list[Access]]]:
-    """Every agent with every tool. Call inside `tenancy.within`."""
-    found = []
-    for agent in agents:
-        pinned = {tool.name: tool for tool in tools.pinned(agent.version_id)} if agent.version_id else {}
-        found.append((agent, [access(ground, agent, column, pinned.get(column.name)) for column in columns]))
-    return found
+    """Every agent with every tool."""
+    return [(agent, [access(ground, agent, column.name) for column in columns]) for agent in agents]
 
 
-def who_can(ground: Ground, agents: Iterable[Agent], tool: tools.Facts) -> list[tuple[Agent, Access]]:
-    """The agents that may call a tool at all, now. Call inside `tenancy.within`."""
-    rows = [(agent, cells[0]) for agent, cells in matrix(ground, agents, [tool])]
-    return [(agent, cell) for agent, cell in rows if cell.word not in {"NOT_PINNED", "REFUSED"}]
-
-
-def access(ground: Ground, agent: Agent, column: tools.Facts, tool: tools.Facts | None) -> Access:
-    """The gate's checks in its order, for one agent and one tool; `tool` is the version it is pinned to, if it is."""
+def access(ground: Ground, agent: Agent, name: str) -> Access:
+    """The gate's checks in its order, for one agent and one tool."""
+    tool = ground.pinned.get(agent.id, {}).get(name)
     if tool is None:
-        return _closed(agent, column.name, "NOT_PINNED", "The agent's version does not name this tool, so the gate does not know it.")
-    for holds, bar in _barred(ground, agent, tool):
-        if holds:
-            return _closed(agent, tool.name, "REFUSED", bar)
+        return _closed(agent, name, "NOT_PINNED", "The agent's version does not name this tool, so the gate does not know it.")
+    barred = ground.bar(agent, tool)
+    if barred is not None:
+        return _closed(agent, tool.name, "REFUSED", barred.message)
     compiled = ground.compiled
     if not isinstance(compiled, cedar.Compiled):
         reason = (
@@ -98,19 +101,132 @@ def access(ground: Ground, agent: Agent, column: tools.Facts, tool: tools.Facts 
     facts = vocabulary.AgentFacts(
         slug=agent.slug, category=agent.category, stage=agent.stage, workspace=agent.workspace_id, owner=agent.owner_id
     )
-    fresh, anyhow = _verdicts(compiled, facts, tool.name, ground.hour, ground.weekday)
-    lowest, highest = (_raised(ground, agent, tool, tier) for tier in (fresh.lowest, fresh.highest))
+    seen = _looked_at(compiled, tool.name)
+    blank = dataclasses.replace(facts, **{name: "" for name in _PRINCIPAL if name not in seen})
+    hour, weekday = (ground.hour if "hour" in seen else 0), (ground.weekday if "weekday" in seen else 1)
+    found = _cell(_Asked(compiled, blank, ground.organisation, tool.version, tool.name, agent.stage, hour, weekday, ground.tier))
+    return replace(found, agent=agent.slug)
+
+
+def access_with(
+    ground: Ground, agent: Agent, name: str, given: Mapping[str, Any], subject: Sequence[str] = (), hour: int | None = None
+) -> Access:
+    """The same when some arguments are known. What the rules look at beyond them stays open, as it does in `access`."""
+    known = dataclasses.replace(ground, hour=ground.hour if hour is None else hour)
+    found = access(known, agent, name)
+    compiled = ground.compiled
+    if not (given or subject) or (not found.rules and not found.limits) or not isinstance(compiled, cedar.Compiled):
+        return found
+    tool = ground.pinned[agent.id][name]
+    if ground.bar(agent, tool) is not None:
+        return found
+    facts = vocabulary.AgentFacts(
+        slug=agent.slug, category=agent.category, stage=agent.stage, workspace=agent.workspace_id, owner=agent.owner_id
+    )
+    if not set(found.on) <= set(given):
+        return found
+    arguments = conditions.filled(tools.schema(tool.input_schema), given)
+    request = vocabulary.Request(
+        agent=facts, action=name, arguments=arguments, subject=frozenset(subject), hour=known.hour, weekday=known.weekday
+    )
+    said = compiled.decide(request)
+    tier = ground.tier(tool, agent.stage, said.tier)
+    rules = tuple(compiled.policies[id] for id in said.policies if id in compiled.policies)
+    why = said.reasons if tier != "AUTO" else ()
+    if tier != said.tier:
+        why = (*why, _STAGES.get(agent.stage, _READS))
+    return Access(agent.slug, name, tier, tier, tier, why, rules, found.limits if tier != "REFUSED" else ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Everything that an outcome depends on, and nothing else: agents that the rules do not tell apart share it."""
+
+    compiled: cedar.Compiled
+    facts: vocabulary.AgentFacts  # what the rules cannot see is blank
+    organisation: str
+    version: str  # of the tool
+    name: str
+    stage: str
+    hour: int
+    weekday: int
+    tier: Callable[[tools.Facts, str, str], str]
+
+
+@functools.lru_cache(maxsize=8192)
+def _cell(asked: _Asked) -> Access:
+    compiled, name, stage = asked.compiled, asked.name, asked.stage
+    tool = tools.version(asked.organisation, asked.version)
+    fresh, anyhow = _verdicts(compiled, asked.facts, name, asked.hour, asked.weekday)
+    cases = _cases(asked, tool, fresh)
+    lowest, highest = asked.tier(tool, stage, fresh.lowest), asked.tier(tool, stage, fresh.highest)
+    if cases:
+        said = sorted({each.tier for each in cases}, key=TIERS.index)
+        lowest, highest = said[0], said[-1]
     limits = tuple(compiled.policies[id] for id in anyhow.open if id not in fresh.open) if lowest != "REFUSED" else ()
     named = fresh.open or (fresh.firm if lowest != "AUTO" else ())
     why = tuple(dict.fromkeys(compiled.policies[id].why for id in named if compiled.policies[id].why))
     if lowest != fresh.lowest and not fresh.open:
-        why = (*why, _STAGES.get(agent.stage, "People approve changes; a read that the rules do not let pass alone is refused."))
+        why = (*why, _STAGES.get(stage, _READS))
     if lowest == highest == "REFUSED" and not why:
         why = ("No rule permits it.",)
     word = lowest if lowest == highest else "DEPENDS"
-    return Access(agent.slug, tool.name, word, lowest, highest, why, tuple(compiled.policies[id] for id in named), limits, fresh.on)
+    rules = tuple(compiled.policies[id] for id in named)
+    return Access("", name, word, lowest, highest, why, rules, limits, fresh.on, cases if lowest != highest else ())
 
 
+def _cases(asked: _Asked, tool: tools.Facts, fresh: Verdict) -> tuple[conditions.Case, ...]:
+    def tier(arguments: Mapping[str, Any]) -> str:
+        request = vocabulary.Request(
+            agent=asked.facts, action=tool.name, arguments=arguments, hour=asked.hour, weekday=asked.weekday, stage=asked.facts.stage
+        )
+        return asked.tier(tool, asked.stage, asked.compiled.decide(request).tier)
+
+    return conditions.cases(asked.compiled, hang=fresh.open, schema=tools.schema(tool.input_schema), tier=tier) if fresh.open else ()
+
+
+_PRINCIPAL = tuple(field.name for field in dataclasses.fields(vocabulary.AgentFacts))
+
+
+@functools.lru_cache(maxsize=1024)
+def _looked_at(compiled: cedar.Compiled, tool: str) -> frozenset[str]:
+    """Which facts of an agent, and of the hour, the rules of a tool can see: agents alike in these have the same outcome."""
+    trees = [compiled.policies[id].tree for id in compiled.slice(tool)]
+    return frozenset().union(*(_seen(tree) for tree in trees))
+
+
+def _seen(tree: pst.Template) -> frozenset[str]:
+    read: list[str] = []
+    bare = 0
+    for node in policy_trees.nodes(tree):
+        match node:
+            case pst.GetAttr(base=pst.Var(name="principal" | "context"), attr=name):
+                read.append(name)
+            case pst.Var(name="principal" | "context"):
+                bare += 1
+    if bare > len(read):  # the whole is compared, not one of its facts
+        return frozenset((*_PRINCIPAL, *CIRCUMSTANCES, "args"))
+    return frozenset(read) if isinstance(tree.principal, pst.ScopeAny) else frozenset((*read, "slug"))
+
+
+def visible(compiled: cedar.Compiled, request: vocabulary.Request) -> tuple[Any, ...]:
+    """What the rules of its tool can see of a request: two that are alike in this have the same outcome."""
+    seen = _looked_at(compiled, request.action)
+    facts = [getattr(request.agent, name) if name in seen else "" for name in _PRINCIPAL]
+    about = [getattr(request, name) if name in seen else None for name in CIRCUMSTANCES]
+    shown = {name: request.arguments.get(name) for name in _arguments(compiled, request.action)} if "args" in seen else {}
+    return (*facts, *about, request.stage, orjson.dumps(shown, default=str, option=orjson.OPT_SORT_KEYS))
+
+
+@functools.lru_cache(maxsize=1024)
+def _arguments(compiled: cedar.Compiled, tool: str) -> frozenset[str]:
+    """The arguments that the rules of a tool name; all of them where one looks at the arguments as a whole."""
+    rules = [compiled.policies[id] for id in compiled.slice(tool)]
+    whole = any(conditions.is_whole(rule) for rule in rules)
+    return conditions.names(compiled, tool) if whole else frozenset(name for rule in rules for name in conditions.mentioned(rule))
+
+
+_READS = "People approve changes; a read that the rules do not let pass alone is refused."
 _STAGES = {
     "DRAFT": "The agent is in stage Draft: a write becomes a proposal that a person may apply.",
     "NARROW": "The agent is in stage Narrow: every write needs at least one human.",
@@ -119,28 +235,6 @@ _STAGES = {
 
 def _closed(agent: Agent, tool: str, word: str, why: str) -> Access:
     return Access(agent.slug, tool, word, "REFUSED", "REFUSED", (why,))
-
-
-def _barred(ground: Ground, agent: Agent, tool: tools.Facts) -> Iterator[tuple[bool, str]]:
-    """What bars a call before any rule is asked."""
-    covered = {
-        ("organisation", ground.organisation),
-        ("workspace", ground.workspace),
-        ("agent", agent.id),
-        ("tool", tool.tool),
-        ("connector", tool.connector),
-    }
-    for stop in ground.engaged:
-        yield (stop.scope, stop.target) in covered, f"Stopped by a person: {stop.reason}"
-    yield agent.state != Agent.State.ACTIVE, "The agent is paused or retired."
-    yield tool.is_write and agent.stage == Agent.Stage.READ_ONLY, "The agent is read-only, and this tool writes."
-    yield tool.price_micros is None, "The tool has no price, and what has no price is refused."
-
-
-def _raised(ground: Ground, agent: Agent, tool: tools.Facts, tier: str) -> str:
-    if not tool.is_write:
-        return tier if tier == "AUTO" else "REFUSED"
-    return ground.tier_for(policy_tier=tier, stage=agent.stage, is_draft=agent.stage == Agent.Stage.DRAFT)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -245,12 +339,6 @@ def _looks_at(policy: cedar.Policy, known: Mapping[str, Any]) -> Iterator[str]:
                 yield attributes[0]
             case pst.GetAttr(base=pst.Var(name="context"), attr=name) if isinstance(known.get(name), dict):
                 yield name
-
-
-def ground(*, organisation: str, workspace: str, engaged: Sequence[Stop], clock: tuple[int, int], tier_for: Callable[..., str]) -> Ground:
-    """What the workspace's cells rest on: its rules in force, its stops, the hour. Call inside `tenancy.within`."""
-    active, compiled = policies.in_force(organisation, workspace)
-    return Ground(organisation, workspace, active, compiled, engaged, *clock, tier_for=tier_for)
 
 
 def under(known: Ground, compiled: cedar.Compiled) -> Ground:

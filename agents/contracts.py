@@ -192,3 +192,8 @@ def lock(identifier: str) -> Agent:
 def versions(agent: Agent) -> QuerySet[AgentVersion]:
     """The agent's versions, newest first. Call inside `tenancy.within`."""
     return AgentVersion.objects.filter(agent=agent).select_related("policy_set").order_by("-number")
+
+
+def first_naming(agent: Agent, tool: str) -> AgentVersion | None:
+    """The first version of an agent that named a tool. Call inside `tenancy.within`."""
+    return AgentVersion.objects.filter(agent=agent, pins__name=tool).order_by("number").first()

@@ -99,6 +99,12 @@ def no_such(identifier: str) -> organisations.NotFound:
     return organisations.NotFound("There is no such policy set.", rule="policy set", current=identifier, next_step="List the policy sets.")
 
 
+def in_force_before(workspace: str) -> PolicySet | None:
+    """The version that was in force until the one that is now. Call inside `tenancy.within`."""
+    retired = PolicySet.objects.filter(workspace_id=workspace, state=PolicySet.State.RETIRED, activated_at__isnull=False)
+    return retired.order_by("-activated_at", "-id").first()
+
+
 def listed(workspace: str) -> QuerySet[PolicySet]:
     """The versions of a workspace's rules, newest first. Call inside `tenancy.within`."""
     return PolicySet.objects.filter(workspace_id=workspace).order_by("-number")
@@ -145,13 +151,17 @@ def _compiled(organisation: str, workspace: str, identifier: str, registry: int)
         return rejected
 
 
+def registry_of(workspace: str) -> int:
+    """The state of a workspace's registry: compiled rules are kept by it. Call inside `tenancy.within`."""
+    return int(Workspace.objects.values_list("registry", flat=True).get(id=workspace))
+
+
 def in_force(organisation: str, workspace: str) -> tuple[PolicySet | None, cedar.Compiled | cedar.PolicyRejected | None]:
     """The active version of a workspace's rules, and the compiled rules that decide. Call inside `tenancy.within`."""
     active = PolicySet.objects.filter(workspace_id=workspace, state=PolicySet.State.ACTIVE).first()
     if active is None:
         return None, None
-    registry = Workspace.objects.values_list("registry", flat=True).get(id=workspace)
-    return active, _compiled(organisation, workspace, active.id, registry)
+    return active, _compiled(organisation, workspace, active.id, registry_of(workspace))
 
 
 def decide(
@@ -234,8 +244,7 @@ def as_record(decision: Decision, request: vocabulary.Request) -> dict[str, Any]
 
 def read(organisation: str, row: PolicySet) -> cedar.Compiled | cedar.PolicyRejected:
     """Any version, compiled against the tools registered now; or why it does not fit them. Call inside `tenancy.within`."""
-    registry = Workspace.objects.values_list("registry", flat=True).get(id=row.workspace_id)
-    return _compiled(organisation, row.workspace_id, row.id, registry)
+    return _compiled(organisation, row.workspace_id, row.id, registry_of(row.workspace_id))
 
 
 def why_not_activate(by: Principal, row: PolicySet) -> str:

@@ -349,6 +349,15 @@ def pinned(agent_version: str) -> list[Facts]:
     return [facts(row) for row in rows]
 
 
+def pinned_by_agent(organisation: str, workspace: str) -> dict[str, dict[str, Facts]]:
+    """agent -> name -> the active version it is pinned to, for every agent's current version. Call inside `tenancy.within`."""
+    found: dict[str, dict[str, Facts]] = {}
+    rows = pinning(workspace).filter(tool_version__state=ToolVersion.State.ACTIVE, tool_version__tool__state=Tool.State.ACTIVE)
+    for agent, name, version_ in rows.order_by().values_list("agent_version__agent_id", "name", "tool_version_id"):
+        found.setdefault(agent, {})[name] = version(organisation, version_)
+    return found
+
+
 def usable(agent_version: str, capability: Mapping[str, Any] | None) -> list[Facts]:
     """The tools this caller may use: pinned, active, and in its capability. Call inside `tenancy.within`."""
     allowed = capability["tools"] if capability else None

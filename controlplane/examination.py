@@ -65,30 +65,45 @@ def examine(proposal: Proposal, context: dict[str, Any]) -> Examined:
         return Examined(context, tool)
     try:
         tools.validate_arguments(tool, proposal.arguments)
-        stops.check(context["stops"], scopes(context, organisation, proposal.principal.key))
-        identity.check_scope(
-            agent=agent, capability=context["capability"], tool=tool.name, is_write=tool.is_write, arguments=proposal.arguments
-        )
-        if tool.price_micros is None:
-            raise prices.Unpriced(
-                f"{tool.name} has no price.",
-                rule="price",
-                current="unpriced",
-                limit="a price",
-                who="whoever holds tools_manage",
-                next_step="Have the tool confirmed with its price.",
-            )
+        bar(organisation, context, tool, proposal.arguments, key=proposal.principal.key)
     except outcomes.Refused as refused:
         return Examined(context, refused, tool)
     asked = request_of(organisation, context, tool, proposal.arguments)
     decision = decide(organisation, context, asked)
     if not decision.allowed:
         return Examined(context, policies.denied(decision, tool=tool.name), tool, asked, decision, tier=tiers.REFUSED)
-    draft = tool.is_write and agent["stage"] == "DRAFT"
-    tier = tiers.tier_for(policy_tier=decision.tier, stage=agent["stage"], is_draft=draft) if tool.is_write else decision.tier
-    if not tool.is_write and tier != tiers.AUTO:  # people approve changes; a read that the rules do not let pass alone is refused
+    tier, draft = tier_of(tool, agent["stage"], decision.tier)
+    if tier == tiers.REFUSED:
         return Examined(context, policies.denied(decision, tool=tool.name), tool, asked, decision, tier=tiers.REFUSED)
     return Examined(context, None, tool, asked, decision, tier=tier, draft=draft)
+
+
+def bar(organisation: str, context: dict[str, Any], tool: tools.Facts, arguments: dict[str, Any], *, key: str = "") -> None:
+    """What bars a call before any rule is asked: a stop, its scope and stage, a missing price. Raises Stopped, OutOfScope, Unpriced."""
+    stops.check(context["stops"], scopes(context, organisation, key))
+    identity.check_scope(
+        agent=context["agent"], capability=context["capability"], tool=tool.name, is_write=tool.is_write, arguments=arguments
+    )
+    if tool.price_micros is None:
+        raise prices.Unpriced(
+            f"{tool.name} has no price.",
+            rule="price",
+            current="unpriced",
+            limit="a price",
+            who="whoever holds tools_manage",
+            next_step="Have the tool confirmed with its price.",
+        )
+
+
+def tier_of(tool: tools.Facts, stage: str, policy_tier: str) -> tuple[str, bool]:
+    """(how many humans after the stage has had its say, whether the write becomes a proposal).
+
+    People approve changes: a read that the rules do not let pass alone is refused.
+    """
+    draft = tool.is_write and stage == "DRAFT"
+    if not tool.is_write:
+        return (policy_tier if policy_tier == tiers.AUTO else tiers.REFUSED), False
+    return tiers.tier_for(policy_tier=policy_tier, stage=stage, is_draft=draft), draft
 
 
 def asked(principal: Principal, run: str, examined: Examined) -> dict[str, Any]:

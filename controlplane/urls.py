@@ -13,6 +13,7 @@ from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
 from controlplane.console import caps as pages_caps
 from controlplane.console import cast, preferences, signin
+from controlplane.console import explaining as pages_explaining
 from controlplane.console import frame as pages_frame
 from controlplane.console import health as pages_health
 from controlplane.console import jumps as pages_jumps
@@ -23,6 +24,7 @@ from controlplane.console import policies as pages_policies
 from controlplane.console import runs as pages_runs
 from controlplane.console import stops as pages_stops
 from controlplane.console import tools as pages_tools
+from controlplane.console import whocan as pages_whocan
 from controlplane.docs import doors as handbook
 
 # The viewer's own styles and pictures; it is the only page that needs either.
@@ -101,6 +103,8 @@ console: list[URLPattern | URLResolver] = [
     path("budgets/<str:level>/<str:target>", pages_budgets.level),
     path("budgets/<str:level>/<str:target>/export", pages_budgets.export),
     path("permissions", pages_permissions.matrix),
+    path("permissions/who", pages_whocan.who),
+    path("permissions/cell/<str:slug>/<str:name>", pages_explaining.cell),
     path("policies", pages_policies.listed),
     path("policies/propose", pages_policies.propose),
     path("policies/<str:identifier>", pages_policies.version),

@@ -1,21 +1,26 @@
 """Policies: the rules in force, every version of them, proposing a new one and putting it in force."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agents import access, cedar, contracts, organisations, policies, tools
-from agents.models import PolicySet
+from agents import access, cedar, contracts, differences, organisations, policies, tools
+from agents.models import Agent, PolicySet
 from audit import outcomes, tenancy
-from controlplane.console import frame, permissions, render
+from controlplane import backtest, rehearsal
+from controlplane.console import asked, frame, render
 from controlplane.console.frame import Place
 
 LONGEST = 256 * 1024
-MOST_CELLS = 2000
+MOST_CELLS = 20_000
+SHOWN_CELLS = 200
 SHOWN = 50
+DAYS = (7, 30, 90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,17 @@ def _version(request: HttpRequest, place: Place, row: PolicySet, *, refused: out
     }
     if isinstance(compiled, cedar.Compiled) and row.state != PolicySet.State.ACTIVE:
         before = current.policies if isinstance(current, cedar.Compiled) else {}
-        context |= {"changes": _changes(before, compiled.policies), "cells": _cells(place, compiled)}
+        context |= {"changes": _changes(before, compiled.policies), "days": DAYS} | _cells(place, compiled)
+        days = asked.text(request, "backtest")
+        if days in map(str, DAYS) and isinstance(current, cedar.Compiled) and place.may("runs_view"):
+            context["backtest"] = backtest.run(
+                organisation=place.organisation.id,
+                workspace=place.workspace.id,
+                now=timezone.now(),
+                days=int(days),
+                current=current,
+                proposed=compiled,
+            )
     return render.page(request, "policies/version.html", context, status=render.status_of(refused) if refused else 200)
 
 
@@ -141,13 +156,17 @@ def _changes(before: dict[str, cedar.Policy], after: dict[str, cedar.Policy]) ->
     return found
 
 
-def _cells(place: Place, compiled: cedar.Compiled) -> list[tuple[access.Access, access.Access]] | None:
-    """Every cell of the access matrix that this version would change; None when there are too many to look at on a page."""
-    agents = list(contracts.in_workspace(place.workspace.id))
-    columns = [tools.facts(row) for row in tools.active(place.workspace.id)]
+def _cells(place: Place, compiled: cedar.Compiled) -> dict[str, Any]:
+    """Every cell of the access matrix that this version would change; none when there are too many to look at on a page."""
+    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
+    columns = [tools.version(place.organisation.id, id) for id in tools.active(place.workspace.id).values_list("id", flat=True)]
     if len(agents) * len(columns) > MOST_CELLS:
-        return None
-    ground = permissions.ground_of(place)
-    now, then = access.matrix(ground, agents, columns), access.matrix(access.under(ground, compiled), agents, columns)
-    pairs = [pair for (_, old), (_, new) in zip(now, then, strict=True) for pair in zip(old, new, strict=True)]
-    return [(old, new) for old, new in pairs if (old.lowest, old.highest, old.word) != (new.lowest, new.highest, new.word)]
+        return {"cells": None}
+    ground = rehearsal.prepare(place.organisation.id, place.workspace.id).ground()
+    found = differences.between(ground, access.under(ground, compiled), agents, columns)
+    counts = Counter(each.word for each in found)
+    return {
+        "cells": found[:SHOWN_CELLS],
+        "more_cells": len(found) - SHOWN_CELLS,
+        "counts": [(word, counts[word]) for word in differences.WORDS if counts[word]],
+    }

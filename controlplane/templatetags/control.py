@@ -3,7 +3,6 @@
 from django import template
 from django.utils.safestring import SafeString
 
-from agents import access
 from budgets import money, purses
 from controlplane.templatetags import ui
 
@@ -31,19 +30,6 @@ def cap_state(purse: purses.Purse) -> SafeString:
 def dollars_round(micros: int) -> str:
     """A forecast: more than two decimals would be a lie."""
     return money.dollars_round(micros)
-
-
-@register.inclusion_tag("permissions/word.html")
-def outcome(cell: access.Access) -> dict[str, object]:
-    """A cell of the access matrix as icon, word and colour."""
-    return {"cell": cell, "on": ", ".join(cell.on[:3]) or "arguments"}
-
-
-@register.filter
-def reach(cell: access.Access) -> str:
-    """A range of tiers in words."""
-    words = {"AUTO": "Auto", "ONE": "One human", "TWO": "Two humans", "REFUSED": "Refused"}
-    return words[cell.lowest] if cell.lowest == cell.highest else f"{words[cell.lowest]} to {words[cell.highest].lower()}"
 
 
 @register.filter

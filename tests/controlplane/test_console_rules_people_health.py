@@ -1,8 +1,10 @@
 """Policies, members and health in the browser: drafts that change nothing, roles by others, probes in words."""
 
+import pytest
 from django.contrib.auth import get_user_model
 
 from agents import organisations
+from approvals import requests
 from audit import tenancy
 from tests import world as worlds
 from tests.controlplane import browsing
@@ -35,7 +37,9 @@ def test_problems_are_named_by_line_and_the_text_stays(world):
 
 def test_a_draft_says_which_access_it_changes(world):
     page = browsing.browser(world, "sam").get(f"/policies/{proposed(world)}")
-    assert [(old.tool, old.word, new.word) for old, new in page.context["cells"]] == [("slow_read", "AUTO", "REFUSED")]
+    assert [(each.after.tool, each.word, each.before.word, each.after.word) for each in page.context["cells"]] == [
+        ("slow_read", "Lost", "AUTO", "REFUSED")
+    ]
     assert [(change.word, change.id) for change in page.context["changes"]] == [("Added", "no-slow")]
 
 
@@ -100,3 +104,38 @@ def test_health_says_what_the_probes_say(world):
     page = browsing.browser(world, "ada").text("/health")
     assert "row-level security is forced on every table" in page
     assert "python manage.py sweep" in page  # none runs beside the tests, and the page says what helps
+
+
+LOOSER = worlds.POLICIES.replace("amount > 10 }", "amount > 100 }").replace("amount > 900 }", "amount > 800 }")
+
+
+def draft_of(world, text: str) -> str:
+    return str(browsing.browser(world, "sam").post("/policies/propose", cedar=text).headers["Location"]).rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (worlds.POLICIES.replace("amount > 10 }", "amount > 100 }"), "Loosened"),
+        (worlds.POLICIES.replace("amount > 10 }", "amount > 5 }"), "Tightened"),
+        (LOOSER, "Both ways"),
+        (worlds.POLICIES + '@id("no-pay") forbid (principal, action == Action::"pay", resource);', "Lost"),
+    ],
+)
+def test_a_change_of_access_is_named(world, text, word):
+    page = browsing.browser(world, "sam").get(f"/policies/{draft_of(world, text)}")
+    assert [(each.after.tool, each.word) for each in page.context["cells"]] == [("pay", word)]
+
+
+def test_a_back_test_asks_the_engine_again_about_calls_that_were_made(world):
+    world.start().call("pay", {"account": "a", "amount": 50})  # one human, then none
+    world.start().call("pay", {"account": "a", "amount": 850})  # two humans, then refused
+    world.start().call("pay", {"account": "a", "amount": 5})  # stays
+    held = world.start().call("pay", {"account": "b", "amount": 60})
+    requests.vote(by=world.people["ann"], request_id=held.approval, verdict="DENY", plan_digest=held.plan, reason="no")
+    draft, before = draft_of(world, LOOSER), world.events()
+    found = browsing.browser(world, "sam").get(f"/policies/{draft}", backtest="30").context["backtest"]
+    assert (found.asked, found.unclear, found.changed, found.whole) == (4, 0, 3, True)
+    assert [(move.before, move.after, move.calls, move.denied) for move in found.moves] == [("ONE", "AUTO", 2, 1), ("TWO", "REFUSED", 1, 0)]
+    assert world.events()[: len(before)] == before
+    assert "1 that a person denied" in browsing.browser(world, "sam").text(f"/policies/{draft}", backtest="30")

@@ -1,0 +1,170 @@
+"""What agents did with their tools, counted over their newest runs: a page costs the same however long the history is.
+
+`whole` says whether the runs looked at are all there were since then; if not, the numbers are those of the newest ones.
+"""
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection
+from django.db.models import Min
+
+from agents.models import Pin
+
+MOST_RUNS = 500  # of one agent
+# `newest` is the same in each: the newest runs of each agent, found by the index of their list.
+_PAIRS = """
+    WITH newest AS MATERIALIZED (
+        SELECT a.id AS agent, r.id AS run FROM agents_agent a
+        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
+                            AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s)
+    SELECT n.agent, c.name, count(*), count(*) FILTER (WHERE c.state = 'REFUSED'), max(c.created_at), NULL::bigint
+    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL' GROUP BY 1, 2
+    UNION ALL SELECT agent, NULL, NULL, NULL, NULL, count(*) FROM newest GROUP BY 1
+"""
+_DETAIL = """
+    WITH newest AS MATERIALIZED (
+        SELECT a.id AS agent, a.slug, r.id AS run FROM agents_agent a
+        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
+                            AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s AND (%(agent)s = '' OR a.id = %(agent)s)),
+    cut AS (SELECT bool_or(runs >= %(most)s) AS reached FROM (SELECT count(*) AS runs FROM newest GROUP BY agent) each)
+    SELECT c.name, n.slug, c.state, coalesce(CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END, ''),
+           count(*), max(c.created_at), (SELECT reached FROM cut)
+    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL'
+    WHERE %(name)s = '' OR c.name = %(name)s GROUP BY 1, 2, 3, 4
+"""
+_TOOK = """
+    WITH newest AS MATERIALIZED (
+        SELECT r.id AS run FROM agents_agent a
+        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
+                            AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s AND (%(agent)s = '' OR a.id = %(agent)s))
+    SELECT c.name, percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM c.finished_at - c.created_at))
+    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL'
+    WHERE (%(name)s = '' OR c.name = %(name)s) AND c.state = 'APPLIED' AND c.finished_at IS NOT NULL AND c.tier NOT IN ('ONE', 'TWO')
+    GROUP BY 1
+"""
+_FAULTS = """
+    WITH newest AS MATERIALIZED (
+        SELECT r.id AS run FROM agents_agent a
+        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
+                            AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s)
+    SELECT fault ->> 'pointer', count(*)
+    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL' AND c.name = %(name)s,
+         LATERAL jsonb_array_elements(CASE WHEN c.refusal <> '' AND jsonb_typeof(c.refusal::jsonb -> 'faults') = 'array'
+                                           THEN c.refusal::jsonb -> 'faults' ELSE '[]'::jsonb END) fault
+    GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20
+"""
+_PAST = """
+    WITH newest AS MATERIALIZED (
+        SELECT id, agent_id FROM agents_run
+        WHERE organisation_id = %(organisation)s AND workspace_id = %(workspace)s AND started_at >= %(since)s
+        ORDER BY started_at DESC LIMIT %(most)s)
+    SELECT c.id, c.run_id, a.slug, c.name, c.tool_version_id, c.state, c.tier, c.created_at, c.arguments, c.decision
+    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.id
+                  JOIN agents_agent a ON a.organisation_id = %(organisation)s AND a.id = n.agent_id
+    WHERE c.kind = 'TOOL' AND c.decision <> '{}' AND c.tool_version_id IS NOT NULL
+    ORDER BY c.created_at DESC LIMIT %(most)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A call on which rules decided: what they were asked and said, and its redacted arguments."""
+
+    id: str
+    run: str
+    agent: str
+    name: str
+    tool_version: str
+    state: str
+    tier: str
+    at: datetime.datetime
+    arguments: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One agent's use of one tool since then."""
+
+    calls: int
+    refused: int
+    last: datetime.datetime
+
+
+@dataclass(slots=True)
+class Detail:
+    """One tool's use: by state, by code of refusal, by agent; and how long calls took (ms)."""
+
+    calls: int = 0
+    whole: bool = True
+    last: datetime.datetime | None = None
+    p95_ms: int | None = None
+    states: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    agents: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        return self.states.get("FAILED", 0) + self.states.get("IN_DOUBT", 0)
+
+
+def by_pair(organisation: str, workspace: str, *, since: datetime.datetime) -> tuple[dict[tuple[str, str], Pair], frozenset[str]]:
+    """((agent, tool) -> use, the agents of whom only the newest runs were counted). Call inside `tenancy.within`."""
+    found: dict[tuple[str, str], Pair] = {}
+    cut: set[str] = set()
+    for agent, name, calls, refused, last, runs in _rows(_PAIRS, organisation, workspace, since):
+        if name is not None:
+            found[agent, name] = Pair(calls, refused, last)
+        elif runs >= MOST_RUNS:
+            cut.add(agent)
+    return found, frozenset(cut)
+
+
+def of_tools(organisation: str, workspace: str, *, since: datetime.datetime, name: str = "", agent: str = "") -> dict[str, Detail]:
+    """tool -> its use; of one tool or one agent, or of all. Call inside `tenancy.within`."""
+    found: dict[str, Detail] = {}
+    for tool, slug, state, code, calls, last, cut in _rows(_DETAIL, organisation, workspace, since, name=name, agent=agent):
+        one = found.setdefault(tool, Detail())
+        one.calls, one.whole = one.calls + calls, not cut
+        one.last = last if one.last is None or last > one.last else one.last
+        one.states[state] = one.states.get(state, 0) + calls
+        one.agents[slug] = one.agents.get(slug, 0) + calls
+        if code:
+            one.codes[code] = one.codes.get(code, 0) + calls
+    for tool, seconds in _rows(_TOOK, organisation, workspace, since, name=name, agent=agent):
+        found[tool].p95_ms = round(seconds * 1000)
+    return found
+
+
+def faults(organisation: str, workspace: str, *, since: datetime.datetime, name: str) -> dict[str, int]:
+    """argument (as a pointer) -> how often a call of the tool was refused for it. Call inside `tenancy.within`."""
+    return {pointer or "": calls for pointer, calls in _rows(_FAULTS, organisation, workspace, since, name=name)}
+
+
+def past(organisation: str, workspace: str, *, since: datetime.datetime, most: int) -> list[Past]:
+    """The newest calls on which rules decided, of at most so many runs. Call inside `tenancy.within`."""
+    with connection.cursor() as cursor:
+        given: dict[str, Any] = {"organisation": organisation, "workspace": workspace, "since": since, "most": most}
+        cursor.execute(_PAST, given)
+        return [Past(*row) for row in cursor.fetchall()]
+
+
+def pinned_since(workspace: str) -> dict[tuple[str, str], datetime.datetime]:
+    """(agent, tool) -> when a version of the agent first named the tool. Call inside `tenancy.within`."""
+    rows = Pin.objects.filter(agent_version__agent__workspace_id=workspace).order_by()
+    first = rows.values("agent_version__agent_id", "name").annotate(first=Min("agent_version__created_at"))
+    return {(row["agent_version__agent_id"], row["name"]): row["first"] for row in first}
+
+
+def _rows(asked: str, organisation: str, workspace: str, since: datetime.datetime, **more: str) -> Iterable[Any]:
+    given: dict[str, Any] = {"organisation": organisation, "workspace": workspace, "since": since, "most": MOST_RUNS, **more}
+    with connection.cursor() as cursor:
+        cursor.execute(asked, given)
+        return list(cursor.fetchall())
