@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 SOURCES := controlplane agents approvals audit budgets bench tests manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run links manage stop test fast real bench screenshots golden check migrate doctor reset format lock
+.PHONY: help setup setup-dev run links manage stop test fast real bench scale screenshots golden check migrate doctor reset format lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -98,6 +98,9 @@ bench: setup-dev ## what a governed call costs, beside its peers
 
 screenshots: setup-dev ## pictures of every page of the demo; the README's into docs/screenshots (NAME= for some)
 	$(BIN)/python -m tests.screenshots $(NAME)
+
+scale: setup-dev ## how long pages take at a million runs (needs 15 GB for as long as it runs)
+	$(SERVICES) exec --fresh .data/scale -- $(BIN)/python -m bench.scale
 
 golden: setup-dev ## rewrite the golden files; then review them line by line
 	GOLDEN=write $(BESIDE) -n 0 -p no:randomly tests/golden $(PYTEST)
