@@ -348,6 +348,13 @@ def of_run(run: str) -> QuerySet[Request]:
     return Request.objects.filter(run_id=run).select_related("plan").order_by("opened_at", "id")
 
 
+def with_vote_of(name: str) -> Exists:
+    """Whether people of this name approved something in the run of an outer query over runs. Call inside `tenancy.within`."""
+    members = [member.id for member in organisations.members() if member.name.lower() == name.lower()]
+    voted = Vote.objects.filter(request__run_id=OuterRef("id"), verdict=Vote.Verdict.APPROVE, member_id__in=members)
+    return Exists(voted)
+
+
 def open_under(scope: str, target: str) -> QuerySet[Request]:
     """The open requests that a stop switch on this target (an id) would hold. Call inside `tenancy.within`."""
     found = Request.objects.filter(state=Request.State.OPEN)

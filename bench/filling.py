@@ -67,7 +67,8 @@ def _fill(database: Connection, runs: int, say: Callable[[str], None]) -> None:
         org, ws = _one(database, "select o.id, w.id from agents_organisation o join agents_workspace w on w.organisation_id = o.id "
                        "where o.slug = %s and w.slug = %s", tenant, workspace)  # fmt: skip
         owner, approver = (
-            _one(database, "select id from agents_member where organisation_id = %s and name = %s", org, name)[0] for name in ("olga", "ann")
+            _one(database, "select id from agents_member where organisation_id = %s and name = %s", org, name)[0]
+            for name in ("olga", "ann")
         )
         asked: dict[str, Any] = {"org": org, "ws": ws, "tag": f"{tenant}{workspace}".upper(), "owner": owner, "approver": approver}
         asked |= {"first": first, "runs": int(runs * share), "agents": agents, "tools": tools}
@@ -158,7 +159,13 @@ def past_partitions(database: Connection) -> None:
 
 def counted(database: Connection) -> dict[str, int]:
     """How many rows there are of what grows."""
-    names = {"runs": "agents_run", "steps": "agents_step", "calls": "agents_call", "requests": "approvals_request", "entries": "audit_entry"}
+    names = {
+        "runs": "agents_run",
+        "steps": "agents_step",
+        "calls": "agents_call",
+        "requests": "approvals_request",
+        "entries": "audit_entry",
+    }
     with as_owner(database):
         return {name: int(_one(database, f"select count(*) from {table}")[0]) for name, table in names.items()}
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Sum
 
 from agents import organisations
 from agents.models import Member
@@ -162,6 +162,16 @@ def ledger(target: str) -> QuerySet[LedgerEntry]:
 def of_runs(runs: Collection[str]) -> dict[str, money.Micros]:
     """What each of these runs spent. Call inside `tenancy.within`."""
     return dict(Window.objects.filter(level="run", target__in=runs).values_list("target", "spent"))
+
+
+def spent_of_run() -> Subquery:
+    """What the run of an outer query over runs spent, as a value to order by."""
+    return Subquery(Window.objects.filter(level="run", target=OuterRef("id")).values("spent")[:1])
+
+
+def run_that_spent(sign: str, micros: money.Micros) -> Exists:
+    """Whether the run of an outer query over runs spent more (">") or less ("<") than that."""
+    return Exists(Window.objects.filter(level="run", target=OuterRef("id"), **{"spent__gt" if sign == ">" else "spent__lt": micros}))
 
 
 def nearly_spent(targets: Collection[str], *, percent: int = 80) -> list[Balance]:

@@ -472,6 +472,10 @@ class Migration(migrations.Migration):
             model_name='call',
             index=models.Index(condition=models.Q(('sealed_arguments__isnull', False)), fields=['organisation_id', 'run', 'fingerprint'], name='call_waiting'),
         ),
+        migrations.AddIndex(
+            model_name='call',
+            index=models.Index(condition=models.Q(('refusal', ''), _negated=True), fields=['organisation_id', 'run'], name='call_refused'),
+        ),
         migrations.AddConstraint(
             model_name='call',
             constraint=models.UniqueConstraint(fields=('organisation_id', 'run', 'key'), name='call_key'),
@@ -495,6 +499,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='run',
             index=models.Index(fields=['organisation_id', 'agent', '-started_at'], name='run_by_agent'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['organisation_id', 'workspace', 'state', '-started_at'], name='run_by_state'),
         ),
         migrations.AddConstraint(
             model_name='policyset',

@@ -44,6 +44,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(OWN_MEMBERSHIPS, "DROP POLICY own ON agents_member"),
         migrations.RunSQL((SQL / "step.sql").read_text(), "DROP TABLE agents_step"),
+        migrations.RunSQL((SQL / "words.sql").read_text(), "ALTER TABLE agents_run DROP COLUMN words"),
         migrations.RunSQL((SQL / "work.sql").read_text(), "DROP FUNCTION work_claim(double precision); DROP FUNCTION work_waiting(); DROP FUNCTION work_ring(text, text, text); DROP POLICY dispatch ON agents_work; DROP TRIGGER bell ON agents_work; DROP FUNCTION work_bell()"),
         migrations.RunSQL((SQL / "knock.sql").read_text(), "DROP FUNCTION identity_knock(text, text); DROP FUNCTION owned_by(text, jsonb, jsonb)"),
     ]

@@ -63,6 +63,7 @@ class Run(tenancy.Tenant):
         indexes = [
             models.Index(fields=["organisation_id", "workspace", "-started_at"], name="run_newest"),
             models.Index(fields=["organisation_id", "agent", "-started_at"], name="run_by_agent"),
+            models.Index(fields=["organisation_id", "workspace", "state", "-started_at"], name="run_by_state"),
         ]
 
 
@@ -121,6 +122,7 @@ class Call(tenancy.Tenant):
             models.Index(
                 fields=["organisation_id", "run", "fingerprint"], name="call_waiting", condition=models.Q(sealed_arguments__isnull=False)
             ),
+            models.Index(fields=["organisation_id", "run"], name="call_refused", condition=~models.Q(refusal="")),
         ]
 
 

@@ -7,16 +7,14 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from agents import contracts, organisations, runs
+from agents import organisations, runs
 from agents.models import Call, Run
 from approvals import requests
 from audit import outcomes, tenancy
 from budgets import reservations
-from controlplane.console import asked, frame, inspector, render, telling, waterfall
+from controlplane.console import asked, frame, inspector, render, run_list, telling, waterfall
 from controlplane.console.frame import Place
 
-SHOWN = 50
-STATES = dict(Run.State.choices)
 MOST_CALLS = 200
 
 
@@ -31,62 +29,10 @@ class OverAlready(outcomes.Refused):
 @require_GET
 @frame.page("runs_view", at="runs")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
-    """Runs, newest first. Every filter is in the address."""
-    state, agent, text = (asked.text(request, name) for name in ("state", "agent", "q"))
-    since, over, refused = asked.day(request, "since"), asked.day(request, "over"), asked.text(request, "with") == "refused"
-    whole = runs.visible(by=place.principal, workspace=place.workspace.id)
-    narrow = runs.narrowed(
-        runs.visible(by=place.principal, workspace=place.workspace.id, agent=agent),
-        text=text,
-        since=since,
-        over_since=over,
-        refused=refused,
-    )
-    counts = runs.counted(narrow)
-    found = narrow.filter(state=state) if state else narrow
-    last = asked.text(request, "after")
-    rows = list((runs.beyond(found, last) if last else found)[: SHOWN + 1])
-    more, rows = len(rows) > SHOWN, rows[:SHOWN]
-    names = {
-        "state": STATES.get(state, state),
-        "agent": agent,
-        "q": text,
-        "since": request.GET.get("since", "") if since else "",
-        "over": request.GET.get("over", "") if over else "",
-        "with": "a refusal" if refused else "",
-    }
-    spent = reservations.of_runs([row.id for row in rows])
-    total = sum(counts.values())
-    context = {
-        "rows": [(row, spent.get(row.id, 0), waterfall.lasted(row, timezone.now())) for row in rows],
-        "state": state,
-        "agent": agent,
-        "q": text,
-        "agents": contracts.in_workspace(place.workspace.id),
-        "states": STATES,
-        "with": "refused" if refused else "",
-        "facets": [
-            (name, word, counts.get(name, 0), asked.address(request, state="" if name == state else name, after=""))
-            for name, word in STATES.items()
-            if counts.get(name) or name == state
-        ],
-        "all": asked.address(request, state="", after=""),
-        "total": total,
-        "capped": total == runs.MOST_COUNTED,
-        "chips": [(name, value, asked.address(request, **{name: "", "after": ""})) for name, value in names.items() if value],
-        "without": _most(runs.counted(whole)) if not rows and not last and any(names.values()) else "",
-        "next": asked.address(request, after=rows[-1].id) if more else "",
-        "first": asked.address(request, after="") if last else "",
-        "here": asked.address(request),
-        "since": names["since"],
-        "over": names["over"],
-    }
-    return render.page(request, "runs/list.html", context, fragment="rows" if request.headers.get("HX-Target") == "rows" else "")
-
-
-def _most(counts: dict[str, int]) -> str:
-    total = sum(counts.values())
-    return f"{total:,}{'+' if total == runs.MOST_COUNTED else ''}"
+    """Runs, newest first or sorted. Every filter is in the address."""
+    context = run_list.context(request, place)
+    fragment = "rows" if request.headers.get("HX-Target") == "rows" else ""
+    return render.page(request, "runs/list.html", context, fragment=fragment)
 
 
 @require_GET
