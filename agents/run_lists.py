@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import BooleanField, Exists, Expression, ExpressionWrapper, F, OuterRef, Q, QuerySet
-from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Extract, Now
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
+from django.db.models.expressions import Combinable, RawSQL
+from django.db.models.functions import Coalesce, Extract
 
 from agents.models import Call, Run
+from audit.moments import Moment
 
 LOOKED = 10_000  # runs that one look examines, when it must open each
 MOST_CALLS = 20_000
@@ -24,13 +25,13 @@ COUNTED = 1_000  # facets are counted over this many of the newest runs that mat
 CAP_CODES = ("limit_reached", "budget_exceeded")
 TROUBLED = (Run.State.FAILED, Run.State.STOPPED, Run.State.EXPIRED)
 HUMANS = ("ONE", "TWO")
-VALUES: dict[str, Expression | F] = {
+VALUES: dict[str, Combinable] = {
     "started": F("started_at"),
     "steps": F("steps"),
     "calls": F("tool_calls"),
     "writes": F("writes"),
     "tokens": F("tokens"),
-    "took": Extract(Coalesce("finished_at", Now()) - F("started_at"), "epoch"),
+    "took": Extract(Coalesce("finished_at", Moment()) - F("started_at"), "epoch"),
 }
 FACTS = {"wrote": "Changed something", "refused": "Met a refusal", "asked": "Asked people", "cap": "Hit a cap", "loop": "Repeated itself"}
 
@@ -65,7 +66,7 @@ class Order:
     """A list's order: newest first, or by another value among the newest LOOKED."""
 
     name: str = "started"
-    value: Expression | F = field(default_factory=lambda: F("started_at"))
+    value: Combinable = field(default_factory=lambda: F("started_at"))
     down: bool = True
 
     @property
@@ -110,7 +111,7 @@ class Look:
 class Page:
     """One page of a list."""
 
-    rows: list[Run]
+    rows: Sequence[Run]
     further: Spot | None
     horizon: datetime.datetime | None
 
@@ -173,9 +174,14 @@ def _opened(found: QuerySet[Run], wanted: Wanted) -> QuerySet[Run]:
 
 
 def _refused(by: str) -> Q:
-    """Refused by anything, by a refusal's code, or by a rule; a refusal is kept as canonical JSON text."""
+    """Refused by anything, by a refusal's code, or by a rule."""
     whole = ~Q(refusal="")
-    return whole if by == "any" else whole & (Q(refusal__contains=f'"code":"{by}"') | Q(refusal__contains=by, decision__contains=f'"{by}"'))
+    return whole if by == "any" else whole & (_coded(by) | Q(refusal__contains=by, decision__contains=f'"{by}"'))
+
+
+def _coded(code: str) -> Q:
+    """A refusal of this code: kept as canonical JSON, or as the database writes it, with a space."""
+    return Q(refusal__contains=f'"code":"{code}"') | Q(refusal__contains=f'"code": "{code}"')
 
 
 def _fact(name: str, calls: QuerySet[Call]) -> Exists | Q:
@@ -193,7 +199,7 @@ def _fact(name: str, calls: QuerySet[Call]) -> Exists | Q:
 def _capped() -> Q:
     found = Q()
     for code in CAP_CODES:
-        found |= Q(refusal__contains=f'"code":"{code}"')
+        found |= _coded(code)
     return found
 
 
@@ -270,7 +276,7 @@ def sorted_page(found: QuerySet[Run], wanted: Wanted, order: Order, *, after: Sp
         rows = rows.filter(Q(**{f"sorted_by__{way}": after.value}) | Q(sorted_by=after.value, **{f"id__{way}": after.id}))
     listed = list(rows.order_by(f"{sign}sorted_by", f"{sign}id")[: shown + 1])
     last = listed[shown - 1] if len(listed) > shown else None
-    return Page(listed[:shown], Spot(last.sorted_by, last.id, horizon) if last else None, horizon)  # type: ignore[attr-defined]
+    return Page(listed[:shown], Spot(last.sorted_by, last.id, horizon) if last else None, horizon)
 
 
 def facets(seen: Look) -> Facets:

@@ -66,8 +66,6 @@ class Request(tenancy.Tenant):
         ]
         indexes = [
             models.Index(fields=["organisation_id", "workspace", "state", "opened_at"], name="request_inbox"),
-            models.Index(fields=["organisation_id", "run", "opened_at"], name="request_of_run"),
-            models.Index(fields=["organisation_id", "call"], name="request_of_call"),
             models.Index(fields=["organisation_id", "expires_at"], name="request_expiry", condition=models.Q(state="OPEN")),
             models.Index(fields=["organisation_id", "workspace", "-opened_at", "-id"], name="request_newest"),
             models.Index(fields=["organisation_id", "workspace", "-decided_at", "-id"], name="request_decided"),

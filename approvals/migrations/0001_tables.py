@@ -126,14 +126,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='request',
-            index=models.Index(fields=['organisation_id', 'run', 'opened_at'], name='request_of_run'),
-        ),
-        migrations.AddIndex(
-            model_name='request',
-            index=models.Index(fields=['organisation_id', 'call'], name='request_of_call'),
-        ),
-        migrations.AddIndex(
-            model_name='request',
             index=models.Index(condition=models.Q(('state', 'OPEN')), fields=['organisation_id', 'expires_at'], name='request_expiry'),
         ),
         migrations.AddIndex(

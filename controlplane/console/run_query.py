@@ -109,7 +109,9 @@ def wanted(meant: list[tuple[str, Any]], words: list[str]) -> run_lists.Wanted:
     """What `run_lists` looks for."""
     said: dict[str, Any] = {}
     among: list[Exists] = []
-    facts, over, under = set(), {}, {}
+    facts: set[str] = set()
+    over: dict[str, int] = {}
+    under: dict[str, int] = {}
     for name, value in meant:
         if name in FIELDS:
             said[FIELDS[name]] = value.upper() if name == "status" else value
