@@ -114,7 +114,7 @@ def _schedule_expiry(request: Request) -> None:
         cursor.execute("delete from agents_work where kind = 'call.recover' and subject = %s", [request.call_id])
         cursor.execute(
             "insert into agents_work (organisation_id, id, kind, subject, due_at, fence, attempts, rings) "
-            "values (%s, %s, 'request.expire', %s, %s, 0, 0, 1)",
+            "values (%s, %s, 'request.expire', %s, clock_timestamp() + (%s - moment()), 0, 0, 1)",
             [request.organisation_id, ids.new("WRK"), request.id, request.expires_at],
         )
 

@@ -58,7 +58,7 @@ def start(*, by: Principal, workspace: Workspace, order: Order) -> Started:
             reference=order.reference,
             title=order.title,
             is_hosted=order.hosted,
-            options={**(order.options or {}), "prompt": order.prompt} if order.hosted else None,
+            options={**(order.options or {}), **({"prompt": order.prompt} if order.hosted else {})},
         )
         if order.hosted:
             outbox.enqueue(organisation=by.organisation, kind="run.advance", subject=run.id)
@@ -142,7 +142,7 @@ def _step(lease: outbox.Lease, run: Run, actor: Principal) -> bool:
             return False
         if not steps:
             Run.objects.filter(id=run.id, state=Run.State.QUEUED).update(state=Run.State.RUNNING)
-            runs.add_step(run=run, kind=Step.Kind.PROMPT, content=_prompt(run))
+            runs.add_step(run=run, kind=Step.Kind.PROMPT, content=prompt_of(run))
             return True
     answered = {content["id"] for kind, _, content in steps if kind == Step.Kind.TOOL}
     turns = [(call, content) for kind, call, content in steps if kind == Step.Kind.MODEL]
@@ -152,7 +152,7 @@ def _step(lease: outbox.Lease, run: Run, actor: Principal) -> bool:
             if key not in answered:
                 return _tool(lease, run, actor, key, call)
     elif turns:
-        _end(run, actor, steps, summary=turns[-1][1]["text"] or "Finished.")
+        conclude(run, actor, steps, summary=turns[-1][1]["text"] or "Finished.")
         return False
     return _model(lease, run, actor, steps, turn=len(turns))
 
@@ -160,7 +160,7 @@ def _step(lease: outbox.Lease, run: Run, actor: Principal) -> bool:
 _LEFT_OPEN = frozenset({"denied", "expired", "void", "refused", "in_doubt"})
 
 
-def _end(run: Run, actor: Principal, steps: list[tuple[str, str, dict[str, Any]]], *, summary: str) -> None:
+def conclude(run: Run, actor: Principal, steps: list[tuple[str, str, dict[str, Any]]], *, summary: str) -> None:
     """The agent has nothing more to do. If the last thing it tried was not done, a person must go on, so the run is handed to its owner."""
     tried = [content["status"] for kind, _, content in steps if kind == Step.Kind.TOOL]
     if tried and tried[-1] in _LEFT_OPEN:
@@ -169,7 +169,7 @@ def _end(run: Run, actor: Principal, steps: list[tuple[str, str, dict[str, Any]]
         runs.end(by=actor, run=run, state=Run.State.SUCCEEDED, summary=summary)
 
 
-def _prompt(run: Run) -> dict[str, Any]:
+def prompt_of(run: Run) -> dict[str, Any]:
     """The whole prompt as it is sent: system text, goal contract, the tools with their schemas, and the order."""
     version = run.agent_version
     listed = [
@@ -225,7 +225,7 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
     request = models.ModelRequest(
         provider=provider,
         model=name,
-        messages=_messages(steps),
+        messages=conversation(steps),
         tools=prompt["tools"],
         max_output_tokens=limit,
         temperature=None,
@@ -252,7 +252,7 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
     return False
 
 
-def _messages(steps: list[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:
+def conversation(steps: list[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:
     """The conversation in the providers' neutral shape, rebuilt from redacted steps: a secret a tool returned never reaches a model."""
     messages: list[dict[str, Any]] = []
     for kind, _, content in steps:

@@ -1,27 +1,34 @@
 """Builds the demo's organisation: people, systems, rules, prices and agents, each by whoever would do it, in one transaction."""
 
 import importlib.resources
+from datetime import timedelta
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 
-from agents import contracts, directory, organisations, policies, tools
+from agents import contracts, directory, organisations, policies, stops, tools
 from agents.models import Agent, Workspace
 from agents.organisations import Principal
 from audit import tenancy
 from budgets import limits, prices, reservations
 from controlplane import connectors
 from controlplane.connectors import builtin, interface
-from controlplane.demo import crew, scene
+from controlplane.demo import clock, crew, scene
 from controlplane.demo.scene import Scene
 
 SYSTEMS = ("helpdesk", "billing", "warehouse", "mail")
 TIMEOUT_MS = 10_000
+FOUNDED = timedelta(days=75)  # before the day it is built, where the clock of the record can be set back
+# How the rules grew: days before today, and what was not yet among them.
+PAUSED = "It asks the same question over and over since this afternoon. Off until Ben has looked."
+RULES = ((75, ("refund-two-people", "refund-limit", "mail-one-person")), (52, ("refund-limit",)), (34, ()))
 
 
 def build(dsn: str, slug: str = scene.SLUG) -> Scene:
-    """Everything but the history. All of it or, when something stands in the way, nothing."""
+    """Everything but what happened since. All of it or, when something stands in the way, nothing."""
     identifier = organisations.id_of(slug)
     with tenancy.within(identifier):
+        clock.within_transaction(FOUNDED)
         organisation = organisations.create(slug=slug, name=scene.NAME, by_part="demo")
         system = organisations.system(organisation.id, "demo")
         workspace = organisations.create_workspace(by=system, slug=scene.DESK, name=scene.DESK_NAME)
@@ -33,10 +40,12 @@ def build(dsn: str, slug: str = scene.SLUG) -> Scene:
         for name in SYSTEMS:
             _connect(made, name)
         learn(made, builtin.directory(dsn))
-        rules = importlib.resources.files(__package__).joinpath("policies.cedar").read_text(encoding="utf-8")
-        policies.activate(by=made.person("Sam"), policy_set=policies.propose(by=made.person("Ben"), workspace=workspace, text=rules))
+        _agree(made)
+        clock.within_transaction(timedelta(days=33))
         for post in crew.POSTS:
             _hire(made, post)
+        _pause(made)
+        clock.within_transaction(timedelta(days=31))
         reservations.put_cap(
             by=made.person("Fiona"),
             workspace=workspace.id,
@@ -91,6 +100,26 @@ def learn(made: Scene, known: dict[str, dict[str, str]]) -> None:
     """Whose invoice and whose ticket is which, as the systems of record have it."""
     for kind, owners in known.items():
         directory.load(by=made.person("Ben"), workspace=made.workspace, kind=kind, owners=owners)
+
+
+def _agree(made: Scene) -> None:
+    """Ben proposes the rules, Sam puts them in force; each version adds what was missing."""
+    rules = importlib.resources.files(__package__).joinpath("policies.cedar").read_text(encoding="utf-8")
+    for days, missing in RULES:
+        clock.within_transaction(timedelta(days=days))
+        text = "\n\n".join(rule for rule in rules.strip().split("\n\n") if not any(f'@id("{name}")' in rule for name in missing))
+        found = policies.propose(by=made.person("Ben"), workspace=made.workspace, text=text + "\n")
+        policies.activate(by=made.person("Sam"), policy_set=found)
+
+
+def _pause(made: Scene) -> None:
+    """Six days ago, in the evening: Sam stopped an agent, and Olga let it go on."""
+    evening = timedelta(days=5) + (timezone.now() - timezone.now().replace(hour=0, minute=0)) + timedelta(hours=3, minutes=55)
+    agent = contracts.get("stock-researcher", workspace=made.workspace)
+    clock.within_transaction(evening)
+    stop = stops.engage(by=made.person("Sam"), scope="agent", target=agent.id, reason=PAUSED, workspace=made.workspace.id)
+    clock.within_transaction(evening - timedelta(minutes=47))
+    stops.release(by=made.person("Olga"), stop=stop, workspace=made.workspace.id)
 
 
 def _hire(made: Scene, post: crew.Post) -> None:

@@ -1,10 +1,10 @@
-"""The demo's five agents: what each is for, what it may use, how far one run of it may go. Their models are scripts."""
+"""The demo's agents: what each is for, what it may use, how far one run of it may go. Their models are scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 INPUT_MICROS, OUTPUT_MICROS = 3_000_000, 15_000_000  # for a million tokens, as a mid-sized model of a large provider costs
-DESK_CAP_MICROS = 10_000_000  # what the workspace may spend in a month
+DESK_CAP_MICROS = 400_000_000  # what the workspace may spend in a month, until finance knows what a month costs
 
 READ_DESK = ("helpdesk_get_ticket", "helpdesk_list_tickets", "billing_get_customer", "billing_get_invoice", "billing_list_invoices")
 HANDLE_REFUNDS = "You handle refund requests. Read the ticket and its invoice, propose the refund, note it on the ticket, close it."
@@ -37,6 +37,16 @@ class Post:
 
 
 POSTS = (
+    Post(
+        slug="support-triage",
+        name="Support triage",
+        script="support-triage",
+        purpose="Read each new ticket and say who should take it.",
+        never=("Change anything.", "Answer a customer."),
+        output="One sentence: what it is about and who takes it.",
+        prompt="You sort the support desk's tickets. Read the ticket, and the invoice it names, then say who takes it.",
+        tools=READ_DESK,
+    ),
     Post(
         slug="refund-desk",
         name="Refund desk",
@@ -92,5 +102,25 @@ POSTS = (
         output="The refund, a note on the ticket, and the ticket solved; or a hand-over that says why not.",
         prompt=HANDLE_REFUNDS,
         tools=REFUND_DESK,
+    ),
+    Post(
+        slug="stock-counter",
+        name="Stock counter",
+        script="stock-counter",
+        purpose="Say each morning what has to be reordered.",
+        never=("Change anything.",),
+        output="One number.",
+        prompt="You answer one question about stock with one query.",
+        tools=("warehouse_run_query",),
+    ),
+    Post(
+        slug="invoice-courier",
+        name="Invoice courier",
+        script="support-triage",
+        purpose="Send customers the invoices they ask for. Nobody has asked it for anything since it was tried out.",
+        never=("Write to anybody but the customer of the invoice.",),
+        output="The mail that was sent.",
+        prompt="You send customers a copy of the invoice they ask for.",
+        tools=(*READ_DESK, "mail_send_mail"),
     ),
 )

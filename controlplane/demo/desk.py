@@ -14,6 +14,8 @@ from controlplane.demo import building
 from controlplane.demo.scene import Scene
 
 ANY_DAY = datetime.date(2000, 1, 1)  # what letters say does not hang on it
+LETTERS, DAYS = 352, 30  # of the month before
+MOST_CENTS = 100_000  # an agent never refunds more
 FOR_VISITORS = 8  # claims that the history leaves alone
 OPEN = """
 SELECT t.id FROM helpdesk.tickets t JOIN billing.invoices i ON i.id = %(invoice)s
@@ -84,6 +86,40 @@ def _next_names(connection: psycopg.Connection[Any]) -> tuple[int, str, str]:
     ).fetchone()
     assert row is not None
     return row[0] + 1, f"TCK-{row[0] + 1}", f"INV-{row[1] + 1}"
+
+
+def readings() -> tuple[tuple[str, str], ...]:
+    """(ticket, customer) of every letter the demo starts with."""
+    return tuple((ticket, customer) for ticket, customer, *_ in seed.content(ANY_DAY).tickets)
+
+
+def letters() -> list[Claim]:
+    """The claims of the month before: as many, of the same kinds, for a ticket and an invoice of their own. The newest first."""
+    kinds = [claim for claim in claims() if claim.cents <= MOST_CENTS]
+    return [
+        Claim(f"TCK-{2001 + number}", f"INV-{3001 + number}", kinds[number % len(kinds)].customer, kinds[number % len(kinds)].cents)
+        for number in range(LETTERS)
+    ]
+
+
+def deliver(dsn: str) -> None:
+    """Puts those letters on the desk."""
+    kinds = [claim for claim in claims() if claim.cents <= MOST_CENTS]
+    came = [(letter, kinds[number % len(kinds)], DAYS * (number + 1) / LETTERS) for number, letter in enumerate(letters())]
+    with psycopg.connect(dsn, connect_timeout=5) as connection, connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO billing.invoices (id, customer_id, description, amount_cents, status, issued_on, paid_on)"
+            " SELECT %s, customer_id, description, amount_cents, 'paid', current_date - %s::int - 5, current_date - %s::int - 2"
+            " FROM billing.invoices WHERE id = %s ON CONFLICT DO NOTHING",
+            [(new.invoice, ago, ago, old.invoice) for new, old, ago in came],
+        )
+        cursor.executemany(
+            "INSERT INTO helpdesk.tickets (id, customer_id, requester, subject, body, status, priority, created_at)"
+            " SELECT %s, customer_id, requester, replace(subject, %s, %s), replace(body, %s, %s), 'open', priority,"
+            " now() - %s * interval '1 day'"
+            " FROM helpdesk.tickets WHERE id = %s ON CONFLICT DO NOTHING",
+            [(new.ticket, old.invoice, new.invoice, old.invoice, new.invoice, ago, old.ticket) for new, old, ago in came],
+        )
 
 
 def questions() -> Iterator[tuple[str, str]]:

@@ -1,22 +1,23 @@
-"""What happened before the visitor came: some sixty runs through the gate, decided by the cast. Made once; a start cut short goes on."""
+"""The last two days before the visitor came: some forty hosted runs, decided by the cast. Made once; a start cut short goes on."""
 
 import random
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+
+from django.utils import timezone
 
 from agents.models import Run
 from approvals import requests
 from approvals.models import Request, Vote
 from audit import tenancy
-from controlplane import worker
-from controlplane.demo import desk, playing, stories
+from controlplane.demo import clock, desk, playing, stories
 from controlplane.demo.scene import Scene
 from controlplane.demo.stories import Story
 
 SEED = 2041
-HANDS = 3
-AT_ONCE = 8
+FIRST, LAST = timedelta(hours=44), timedelta(minutes=25)  # before now
 MARK = "history"  # among a run's options: which chapter it is
 REASONS = (
     "The return has not arrived in the warehouse yet. Ask the customer for the slip.",
@@ -37,9 +38,9 @@ def chapters() -> tuple[Chapter, ...]:
     """Always the same ones, in the same order."""
     told = [
         *_refunds(),
-        *(Chapter(stories.read_letter(ticket, customer)) for ticket, customer in desk.questions()),
-        *(Chapter(stories.ask_again(number)) for number in range(6)),
-        *(Chapter(stories.write_at_length(number)) for number in range(5)),
+        *(Chapter(stories.read_letter(ticket, customer)) for ticket, customer in islice(desk.questions(), 10)),
+        *(Chapter(stories.ask_again(number)) for number in range(2)),
+        *(Chapter(stories.write_at_length(number)) for number in range(2)),
         Chapter(stories.add_column(0)),
         Chapter(stories.add_column(1), denial="Products is read by the shop every minute. Make a table of its own for this."),
         Chapter(stories.add_column(2)),
@@ -65,31 +66,26 @@ def missing(made: Scene) -> tuple[set[int], set[int]]:
 
 
 def play(made: Scene) -> int:
-    """Whatever is missing of it. Says how many runs there were to carry on."""
+    """Whatever is missing of it, one after the other, each at its hour. Says how many runs there were to carry on."""
     unbegun, unfinished = missing(made)
-    todo = sorted(unbegun | unfinished)
-    with ThreadPoolExecutor(HANDS, thread_name_prefix="history") as hands:
-        for first in range(0, len(todo), AT_ONCE):
-            _play(made, todo[first : first + AT_ONCE], unbegun, hands)
-    return len(todo)
+    for number in sorted(unbegun | unfinished):
+        _play(made, number, is_new=number in unbegun)
+    return len(unbegun | unfinished)
 
 
-def _play(made: Scene, numbers: Sequence[int], unbegun: set[int], hands: ThreadPoolExecutor) -> None:
-    told = chapters()
-    for number in sorted(unbegun.intersection(numbers)):
-        stories.start(made, told[number].story, {MARK: number})
+def _play(made: Scene, number: int, *, is_new: bool) -> None:
+    chapter, ago = chapters()[number], FIRST - (FIRST - LAST) * number / len(chapters())
+    clock.set_back(ago)
+    if is_new:
+        stories.start(made, chapter.story, {MARK: number})
     with tenancy.within(made.organisation, read_only=True):
-        known = Run.objects.filter(**{f"options__{MARK}__in": list(numbers)})
-        runs = dict(known.values_list("id", f"options__{MARK}"))
-
-    def work() -> None:
-        list(hands.map(lambda _: worker.drain(), range(HANDS)))
-
-    while waiting := [request for each in playing.carry_on(made, list(runs), work=work) for request in each.waiting]:
+        runs = list(Run.objects.filter(**{f"options__{MARK}": number}).values_list("id", flat=True))
+    while waiting := [request for each in playing.carry_on(made, runs) for request in each.waiting]:
         for request in waiting:
-            number = runs[request.run_id]
             names = ("Dana", "Priya") if number % 2 else ("Priya", "Dana")
-            _decide(made, request, names, told[number].denial)
+            read = timedelta(seconds=40 + 37 * (number % 11))
+            clock.set_back(max(timezone.now() - request.opened_at - read, timedelta(0)))
+            _decide(made, request, names, chapter.denial)
 
 
 def _decide(made: Scene, request: Request, names: Sequence[str], denial: str) -> None:

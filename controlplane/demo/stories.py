@@ -27,15 +27,15 @@ class Story:
     subject: tuple[str, ...] = ()
 
 
-def start(made: Scene, story: Story, options: Mapping[str, Any] | None = None) -> Run:
-    """Ben, who owns the agents, starts the run."""
+def start(made: Scene, story: Story, options: Mapping[str, Any] | None = None, *, hosted: bool = True) -> Run:
+    """Ben, who owns the agents, starts the run. One that is not hosted is carried on by its own programme."""
     order = runner.Order(
         agent=story.agent,
         title=story.title,
         reference=story.reference,
         prompt=story.prompt,
         subject=story.subject,
-        hosted=True,
+        hosted=hosted,
         options=options,
     )
     return runner.start(by=made.person("Ben"), workspace=made.workspace, order=order).run
@@ -48,6 +48,14 @@ def pay_back(claim: Claim, agent: str = "refund-desk") -> Story:
 
 def read_letter(ticket: str, customer: str) -> Story:
     return Story("refund-desk", f"Is {ticket} about money?", f"Please handle {ticket}.", ticket, (customer,))
+
+
+def triage(ticket: str, customer: str, agent: str = "support-triage") -> Story:
+    return Story(agent, f"Who takes {ticket}?", f"Please sort {ticket}.", ticket, (customer,))
+
+
+def count_stock(number: int) -> Story:
+    return Story("stock-counter", "What has to be reordered?", "Which products are at their reorder mark?", f"STOCK-{4300 - number}")
 
 
 def add_column(number: int) -> Story:

@@ -18,6 +18,7 @@ class Programs:
 
     migrate: Task
     seed: Task
+    history: Task
     waiting: Task
     web: Callable[[str, int], Task]
     worker: Task
@@ -29,6 +30,7 @@ def of_this_checkout() -> Programs:
     return Programs(
         migrate=Task("migrate", (*MANAGE, "migrate", "--no-input")),
         seed=Task("seed", (*MANAGE, "demo", "seed")),
+        history=Task("history", (*MANAGE, "demo", "history")),
         waiting=Task("waiting", (*MANAGE, "demo", "waiting", "--json")),
         web=_granian,
         worker=Task(

@@ -47,6 +47,7 @@ class House:
     services: dict[str, str]
     began: float
     children: list[Child] = field(default_factory=list)
+    history: Child | None = None
 
     @property
     def url(self) -> str:
@@ -70,6 +71,7 @@ class House:
             self._timed("Demo data", lambda: children.run_to_end(seed))
             self._start(None)
         self._await_ready(seed)
+        self._recall()
         self.report.ready(Ready(version(self.root), time.monotonic() - self.began, self.url, self.data, self._await_demo()))
 
     def _migrate(self) -> None:
@@ -83,6 +85,11 @@ class House:
         self.children = [Child(task, self.root, self.data, self.variables) for task in tasks]
         for child in [*self.children, *([seed] if seed else [])]:
             child.start()
+
+    def _recall(self) -> None:
+        """The rest of the demo's past is played while people look around. It ends by itself, and nothing waits for it."""
+        self.history = Child(self.programs.history, self.root, self.data, self.variables)
+        self.history.start()
 
     def _await_ready(self, seed: Child) -> None:
         since, deadline = time.monotonic(), time.monotonic() + READY_WITHIN_S
@@ -158,9 +165,11 @@ class House:
             self.services = services
             self.close()
             self._start(None)
+            self._recall()
 
     def close(self) -> None:
-        children.stop(self.children)
+        children.stop([*self.children, *([self.history] if self.history else [])])
+        self.history = None
 
 
 def run(root: Path, *, host: str, port: int, as_json: bool, programs: Programs | None = None) -> int:

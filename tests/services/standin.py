@@ -59,6 +59,7 @@ def programs() -> Programs:
     return Programs(
         migrate=stand_in("migrate", MIGRATE),
         seed=stand_in("seed", "open('seeds', 'a').write('1')"),
+        history=stand_in("history", "open('histories', 'a').write('1')"),
         waiting=stand_in("waiting", WAITING),
         web=lambda host, port: stand_in("web", WEB, host, str(port)),
         worker=stand_in("worker", WORKER),

@@ -1,11 +1,14 @@
 """The demo's stories from end to end, on its real systems: what the agent wanted, what the gate made of it, what the rows then say."""
 
+import hashlib
 import json
 import os
 import secrets
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,17 +16,35 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import ProgrammingError, connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from agents import identity
-from agents.models import Call, Effect, Key, Run, Step
+from agents.models import Call, Effect, Key, Run, Step, Work
 from approvals import requests
 from approvals.models import Request
-from audit import log, tenancy
+from audit import log, moments, tenancy
 from budgets import reservations
+from budgets.models import Window
 from controlplane.connectors import builtin
 from controlplane.connectors.builtin import seed as content
-from controlplane.demo import border, building, desk, history, playing, scene, seeding, stories, tokens, waiting
+from controlplane.demo import (
+    border,
+    building,
+    clock,
+    desk,
+    errands,
+    history,
+    month,
+    playing,
+    scene,
+    seeding,
+    stories,
+    tokens,
+    waiting,
+)
+from controlplane.demo.errands import Errand
 from controlplane.demo.scene import Scene
 from tests.controlplane import builtin_world
 
@@ -227,10 +248,10 @@ def test_one_refund_always_waits_and_never_two(stage: Stage) -> None:
 @pytest.mark.slow
 def test_the_history_is_made_once_and_a_start_that_was_cut_short_goes_on(stage: Stage) -> None:
     stories.start(stage.made, history.chapters()[3].story, {history.MARK: 3})  # begun, and then the power went
-    first = seeding.seed(stage.dsn, stage.slug)
+    first = seeding.seed(stage.dsn, stage.slug, patience_s=0)
     assert (first.is_new, first.runs) == (False, len(history.chapters()))
     assert [request.title for each in first.opened for request in each.waiting] == ["Refund $84.50 to Kestrel Ltd"]
-    again = seeding.seed(stage.dsn, stage.slug)
+    again = seeding.seed(stage.dsn, stage.slug, patience_s=0)
     assert (again.is_new, again.runs, again.opened) == (False, 0, ())
     with tenancy.within(stage.made.organisation):
         states = set(Run.objects.values_list("state", flat=True))
@@ -240,6 +261,90 @@ def test_the_history_is_made_once_and_a_start_that_was_cut_short_goes_on(stage: 
         assert {("APPLIED", 1), ("APPLIED", 2), ("DENIED", 1), ("DENIED", 2), ("OPEN", 1)} <= decided
         assert Step.objects.count() > 200
         assert reservations.drift() == []
+
+
+@pytest.fixture
+def earlier(django_db_setup: None, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> Iterator[Stage]:
+    """A demo that was built while the clock of the record was set back, as `make run` builds it."""
+    with builtin_world.fresh_database() as dsn:
+        monkeypatch.setenv("DEMO_DATABASE_URL", dsn)
+        settings.DATA_DIR, settings.DEMO, settings.DEMO_DATABASE_URL, settings.PUBLIC_URL = tmp_path, True, dsn, "http://127.0.0.1:8000"
+        builtin.install(dsn)
+        desk.deliver(dsn)
+        slug = f"demo-{secrets.token_hex(4)}"
+        with clock.past():
+            made = building.build(dsn, slug)
+        yield Stage(made, dsn, slug)
+
+
+TWISTS = ("refund", errands.DENY, errands.EXPIRE, errands.TWICE, errands.CRASH)
+
+
+def test_a_run_of_the_past_is_right_when_it_is_written(earlier: Stage) -> None:
+    """Rows, entries, money and their months agree on when it happened, and every entry still is what its hash says."""
+    ago = timedelta(days=25)
+    with clock.past():
+        played = {
+            twist: errands.play(earlier.made, Errand(number, ago, stories.pay_back(claim), twist, "Not this one."), "tried")
+            for number, (twist, claim) in enumerate(zip(TWISTS, desk.letters()[5:], strict=False))
+        }
+    then = timezone.now() - ago
+    with tenancy.within(earlier.made.organisation):
+        runs = {twist: Run.objects.get(id=run) for twist, run in played.items()}
+        states = {twist: run.state for twist, run in runs.items()}
+        assert states == {"refund": "SUCCEEDED", "deny": "HANDED_OFF", "expire": "HANDED_OFF", "twice": "SUCCEEDED", "crash": "FAILED"}
+        decided = dict(Request.objects.values_list("run_id", "state"))
+        assert [decided.get(played[twist]) for twist in TWISTS] == ["APPLIED", "DENIED", "EXPIRED", "APPLIED", None]
+        for run in runs.values():
+            written = [run.started_at, run.finished_at, *(entry.at for entry in log.entries(run=run.id))]
+            written += [call.created_at for call in Call.objects.filter(run=run)]
+            assert all(then - timedelta(minutes=1) <= at <= then + timedelta(hours=2) for at in written), written
+            assert run.finished_at is not None
+            assert run.finished_at - run.started_at > timedelta(seconds=2)
+        for entry in log.entries():
+            assert hashlib.sha256(b"\0" + entry.body.encode()).digest() == bytes(entry.leaf)
+            assert json.loads(entry.body)["at"] == entry.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        months = {window.starts_at.strftime("%Y-%m") for window in Window.objects.filter(level="workspace", spent__gt=0)}
+        assert months == {then.strftime("%Y-%m")}
+        assert reservations.drift() == []
+        assert not Work.objects.exists()
+        twice = [call.state for call in Call.objects.filter(run_id=played["twice"], name="billing_issue_refund").order_by("number")]
+        assert twice == ["APPLIED", "FAILED"]  # the repeated key is no call of its own, the new one was refused before anybody was asked
+        assert Effect.objects.filter(call__run_id=played["twice"], call__name="billing_issue_refund").count() == 1
+
+
+def test_only_the_owner_sets_the_clock_back_and_it_goes_right_again(earlier: Stage, settings: Settings) -> None:
+    def stumble() -> None:
+        with clock.past():
+            clock.set_back(timedelta(days=3))
+            assert timezone.now() - moments.now() > timedelta(days=2)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stumble()
+    clock.set_back(timedelta(days=3))  # outside it asks for nothing
+    assert abs(timezone.now() - moments.now()) < timedelta(minutes=1)
+    clock.now()
+    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"), connection.cursor() as cursor:
+        cursor.execute(clock.DATED_BACK)
+    settings.DEMO = False
+    with pytest.raises(border.NotHere), clock.past():
+        pass
+
+
+def test_the_month_is_always_the_same_and_has_something_of_everything() -> None:
+    start = datetime(2026, 11, 21, 10, tzinfo=UTC)
+    told = month.errands_of(start, desk.letters())
+    assert [(each.ago, each.story, each.twist) for each in told] == [
+        (each.ago, each.story, each.twist) for each in month.errands_of(start, desk.letters())
+    ]
+    assert len(told) == month.RUNS
+    twists = Counter(each.twist for each in told)
+    assert (twists[errands.DENY], twists[errands.EXPIRE], twists[errands.TWICE]) == (month.DENIED, month.EXPIRED, 1)
+    assert sum(each.story.agent == "refund-desk" for each in told) == desk.LETTERS
+    courier = [each.ago for each in told if each.story.agent == "invoice-courier"]
+    assert len(courier) == month.COURIERS
+    assert min(courier) > timedelta(days=28)
 
 
 def test_tokens_are_kept_for_their_owner_alone_and_work(stage: Stage) -> None:

@@ -153,3 +153,40 @@ def schema_steward(messages: Sequence[Message], tools: Sequence[Tool]) -> Comple
     return script.say(
         f"{table} now has the column {column}." if is_there else f"The change was applied, but {table} does not show {column}."
     )
+
+
+@script.named("support-triage")
+def support_triage(messages: Sequence[Message], tools: Sequence[Tool]) -> Completion:  # noqa: PLR0911 - one return for each turn
+    """Reads a ticket, and the invoice it names, and says in one sentence who should take it."""
+    seen = script.read(messages, tools)
+    ticket_id = script.first(TICKET, seen.brief)
+    if not ticket_id:
+        return script.say("Which ticket? I was given none.")
+    ticket = seen.settled(GET_TICKET)
+    if ticket is None:
+        return script.call(seen, GET_TICKET, {"ticket_id": ticket_id}, reasoning="Read it before sorting it.")
+    if ticket.state != "applied":
+        return hand_off(f"Reading {ticket_id}", ticket)
+    subject = str(ticket.value.get("subject", ""))
+    invoice_id = script.first(INVOICE, subject, str(ticket.value.get("body", "")))
+    if not invoice_id:
+        return script.say(f"{ticket_id} is a question for the support desk: {subject}")
+    invoice = seen.settled(GET_INVOICE)
+    if invoice is None:
+        return script.call(seen, GET_INVOICE, {"invoice_id": invoice_id}, reasoning=f"It names {invoice_id}.")
+    if invoice.state != "applied":
+        return hand_off(f"Reading {invoice_id}", invoice)
+    return script.say(f"{ticket_id} is about money: {invoice_id} is {invoice.value['status']}. For the refund desk.")
+
+
+@script.named("stock-counter")
+def stock_counter(messages: Sequence[Message], tools: Sequence[Tool]) -> Completion:
+    """Answers one question about stock with one query."""
+    seen = script.read(messages, tools)
+    looked = seen.settled(QUERY)
+    if looked is None:
+        statement = "SELECT sku, name, stock, reorder_at FROM products WHERE stock <= reorder_at ORDER BY sku"
+        return script.call(seen, QUERY, {"statement": statement}, reasoning="One query answers it.")
+    if looked.state != "applied":
+        return hand_off("Counting stock", looked)
+    return script.say(f"{len(looked.value.get('rows', []))} products are at or below the mark at which they are reordered.")

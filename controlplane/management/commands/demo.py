@@ -1,5 +1,6 @@
 """`manage.py demo seed | waiting | trigger | tokens`: the demo, from the command line."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -19,6 +20,7 @@ class Command(plain.Plain):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         verbs.add_parser("seed", help="build what is missing; nothing when all is there")
+        verbs.add_parser("history", help="play what is left of the month before, beside a running Remit")
         show = verbs.add_parser("waiting", help="the requests that wait for a person")
         show.add_argument("--json", action="store_true")
         trigger = verbs.add_parser("trigger", help="start a story; a worker plays it")
@@ -42,6 +44,11 @@ class Command(plain.Plain):
         said += [f"asked people: {request.title}" for each in done.opened for request in each.waiting]
         said += [f"no refund waits: {each.state} {each.summary}" for each in done.opened if not each.waiting]
         self.say(f"Demo: {'; '.join(said) or 'all there'} ({time.monotonic() - began:.1f} s)")
+
+    def history(self, _dsn: str, _options: Mapping[str, Any]) -> None:
+        os.nice(10)
+        began = time.monotonic()
+        self.say(f"Demo: {seeding.remember()} runs of the past were played ({time.monotonic() - began:.1f} s)")
 
     def waiting(self, _dsn: str, options: Mapping[str, Any]) -> None:
         made = scene.find()
@@ -74,6 +81,7 @@ def _there() -> Scene:
 
 VERBS: Mapping[str, Callable[[Command, str, Mapping[str, Any]], None]] = {
     "seed": Command.seed,
+    "history": Command.history,
     "waiting": Command.waiting,
     "trigger": Command.trigger,
     "tokens": Command.tokens,
