@@ -3,8 +3,10 @@
 import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from drf_spectacular.generators import SchemaGenerator
@@ -14,6 +16,7 @@ from agents.models import Workspace
 from audit import events
 
 _PLACE = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
+_TARGET = re.compile(r"^([a-z-]+):.*?## (.+)$", re.MULTILINE)
 APP = "controlplane"
 
 
@@ -34,6 +37,15 @@ def of_roles() -> str:
         for name, label in Workspace._meta.permissions
     )
     return _table(("Permission", "What it allows", "Roles that have it"), rows)
+
+
+def of_make() -> str:
+    """What can be made in a checkout. An image has no Makefile, and nothing to make."""
+    makefile = Path(settings.BASE_DIR) / "Makefile"
+    found = _TARGET.findall(makefile.read_text(encoding="utf-8")) if makefile.exists() else []
+    return (
+        _table(("Target", "What it does"), ((_code(name), what) for name, what in found)) if found else "This installation has no Makefile."
+    )
 
 
 def of_commands() -> str:
@@ -103,4 +115,4 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"events": of_events, "roles": of_roles, "commands": of_commands, "api": of_api}
+TABLES: Mapping[str, Callable[[], str]] = {"events": of_events, "roles": of_roles, "commands": of_commands, "make": of_make, "api": of_api}

@@ -5,9 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.test import Client
 
+from agents.models import Organisation
+from audit import tenancy
+from controlplane.console import frame
 from controlplane.docs import finding, rendering, shelf, tables
+from controlplane.templatetags import manual
+from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -92,3 +98,33 @@ def test_links_between_files_become_links_between_pages() -> None:
     assert rendering.address("../reference/problems.md#void", "how-to/caps") == "/docs/reference/problems#void"
     assert rendering.address("caps.md", "how-to/rules") == "/docs/how-to/caps"
     assert rendering.address("#here", "how-to/rules") == "#here"
+
+
+def test_every_page_of_the_console_has_its_help_in_the_same_place(world: World) -> None:
+    assert {item.slug for item in frame.NAVIGATION} <= set(manual.PAGES)
+    for slug in manual.PAGES.values():
+        assert slug in shelf.pages(), slug
+    with tenancy.within(world.organisation):
+        client, root = Client(), f"/{Organisation.objects.get(id=world.organisation).slug}/desk"
+    client.force_login(get_user_model().objects.get(pk=world.people["olga"].user), backend="django.contrib.auth.backends.ModelBackend")
+    for at, slug in manual.PAGES.items():
+        text = client.get(f"{root}/{at}").content.decode()
+        top = text.partition("<main")[0]
+        assert top.count(f'href="/docs/{slug}"') == 2, at  # in the bar, and in the menu of a phone
+        assert top.index("Help</a>") < top.index('class="me'), at
+
+
+def test_the_readme_s_first_screen_fits_and_its_links_lead_somewhere() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    screen = lines[: lines.index("---")]
+    assert len(screen) <= 40
+    assert max(map(len, screen)) <= 80
+    text = "\n".join(lines)
+    for target in re.findall(r'\]\(([^)#]+)\)|(?:src|srcset)="([^"]+)"', text):
+        assert (ROOT / (target[0] or target[1])).exists(), target
+    for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+        assert anchor in {rendering.anchor(line.lstrip("# ")) for line in lines if line.startswith("#")}, anchor
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", text)) <= targets | {"these"}
+    codes = set(re.findall(r"`([a-z]+_[a-z]+|stopped|void)`", text.partition("## Who it is for")[0]))
+    assert codes <= set(re.findall(r"^\| `([a-z_]+)` \| \d", (DOCS / "reference" / "problems.md").read_text(), re.MULTILINE))
