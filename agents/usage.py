@@ -4,6 +4,7 @@
 """
 
 import datetime
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from django.db.models import Min
 from agents.models import Pin
 
 MOST_RUNS = 500  # of one agent
+ENOUGH = 30  # runs that are over: under this a rate is not judged
 # `newest` is the same in each: the newest runs of each agent, found by the index of their list.
 _PAIRS = """
     WITH newest AS MATERIALIZED (
@@ -71,6 +73,42 @@ _PAST = """
     WHERE c.kind = 'TOOL' AND c.decision <> '{}' AND c.tool_version_id IS NOT NULL
     ORDER BY c.created_at DESC LIMIT %(most)s
 """
+_HEALTH = """
+    WITH newest AS (
+        SELECT state, extract(epoch FROM finished_at - started_at) - waited_ms / 1000.0 AS seconds, loop_flagged_at IS NOT NULL AS looped
+        FROM agents_run WHERE organisation_id = %(organisation)s AND agent_id = %(agent)s AND started_at >= %(since)s
+        ORDER BY started_at DESC LIMIT %(most)s)
+    SELECT count(*), count(*) FILTER (WHERE state NOT IN ('QUEUED', 'RUNNING', 'WAITING')), count(*) FILTER (WHERE state = 'SUCCEEDED'),
+           count(*) FILTER (WHERE state = 'HANDED_OFF'), count(*) FILTER (WHERE state = 'FAILED'), count(*) FILTER (WHERE looped),
+           percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE state = 'SUCCEEDED')
+    FROM newest
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an agent's newest runs went. `low` and `high` are the 95 % interval of the share of those that are over that succeeded."""
+
+    runs: int
+    over: int
+    succeeded: int
+    handed_off: int
+    failed: int
+    looped: int
+    seconds: tuple[float, ...]  # half, 95 % and 99 % of the runs that succeeded took no longer, waiting for people left out
+
+    @property
+    def is_judged(self) -> bool:
+        return self.over >= ENOUGH
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        """Wilson's interval in percent, rounded outwards."""
+        if not self.over:
+            return 0, 100
+        share, n, z = self.succeeded / self.over, self.over, 1.96
+        middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return math.floor(100 * (middle - half) / (1 + z * z / n)), math.ceil(100 * (middle + half) / (1 + z * z / n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +184,12 @@ def of_tools(organisation: str, workspace: str, *, since: datetime.datetime, nam
 def faults(organisation: str, workspace: str, *, since: datetime.datetime, name: str) -> dict[str, int]:
     """argument (as a pointer) -> how often a call of the tool was refused for it. Call inside `tenancy.within`."""
     return {pointer or "": calls for pointer, calls in _rows(_FAULTS, organisation, workspace, since, name=name)}
+
+
+def health(organisation: str, agent: str, *, since: datetime.datetime) -> Health:
+    """How the agent's newest runs went. Call inside `tenancy.within`."""
+    runs, over, succeeded, handed_off, failed, looped, seconds = next(iter(_rows(_HEALTH, organisation, "", since, agent=agent)))
+    return Health(runs, over, succeeded, handed_off, failed, looped, tuple(float(each) for each in seconds or ()))
 
 
 def past(organisation: str, workspace: str, *, since: datetime.datetime, most: int) -> list[Past]:

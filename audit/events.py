@@ -13,6 +13,7 @@ CATALOGUE: dict[str, str] = {
     "limits.set": "The limits of an agent's runs were set.",
     "key.issued": "A key was issued.",
     "key.revoked": "A key was revoked.",
+    "key.rolled": "A key was replaced by a new one; the old one goes on for a day.",
     "key.refused": "A request was refused at the door: the key is revoked, expired or its holder is gone.",
     "capability.issued": "A capability for one run was issued.",
     "capability.revoked": "A capability was revoked.",

@@ -17,6 +17,7 @@ from controlplane.console import explaining as pages_explaining
 from controlplane.console import frame as pages_frame
 from controlplane.console import health as pages_health
 from controlplane.console import jumps as pages_jumps
+from controlplane.console import keys as pages_keys
 from controlplane.console import members as pages_members
 from controlplane.console import overview as pages_overview
 from controlplane.console import permissions as pages_permissions
@@ -91,6 +92,9 @@ console: list[URLPattern | URLResolver] = [
     path("agents", pages_agents.listed),
     path("agents/<str:slug>", pages_agents.detail),
     path("agents/<str:slug>/change", pages_agents.change),
+    path("agents/<str:slug>/keys", pages_keys.issue),
+    path("agents/<str:slug>/keys/<str:identifier>/roll", pages_keys.roll),
+    path("agents/<str:slug>/keys/<str:identifier>/revoke", pages_keys.revoke),
     path("tools", pages_tools.listed),
     path("tools/<str:name>", pages_tools.detail),
     path("runs", pages_runs.listed),

@@ -89,6 +89,7 @@ class Key(tenancy.Tenant):
     label = models.TextField(default="")
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)  # to within some minutes: knocking does not write each time
     created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:

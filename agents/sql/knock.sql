@@ -5,6 +5,7 @@ BEGIN
     PERFORM set_config('app.organisation', p_organisation, true);
     SELECT jsonb_build_object(
         'id', k.id, 'kind', k.kind, 'digest', k.digest, 'run', k.run_id, 'agent', k.agent_id, 'member', k.member_id,
+        'quiet', k.kind <> 'run' AND (k.last_used_at IS NULL OR k.last_used_at < clock_timestamp() - interval '5 minutes'),
         'revoked', k.revoked_at IS NOT NULL, 'expired', coalesce(k.expires_at <= clock_timestamp(), false),
         'workspace', a.workspace_id, 'agent_state', a.state, 'person', m.person, 'user', m.user_id, 'member_active', coalesce(m.is_active, true))
     INTO v

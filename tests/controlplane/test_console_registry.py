@@ -1,5 +1,6 @@
 """Overview, agents, tools and the jump: the right people see them, numbers lead to their rows, and forms leave their entry."""
 
+import datetime
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 import pytest
 from django.test import Client, override_settings
+from django.utils import timezone
 from pytest_django import Settings
 
-from agents import identity, organisations, stops, tools
+from agents import contracts, identity, organisations, stops, tools, usage
 from agents.models import Agent
 from audit import log, tenancy
 from budgets import reservations
@@ -53,18 +55,91 @@ def test_an_agents_page_says_what_it_is_for_what_never_and_how_far(world: World)
     ):
         assert words in page
     assert "Change stage" not in page
-    assert "Keys are shown to people who manage agents." in page
 
 
 def test_keys_are_shown_by_their_beginning_only(world: World) -> None:
     issued = identity.issue(by=world.people["olga"], agent=world.agent, label="laptop")
     identity.revoke(by=world.people["olga"], key=identity.issue(by=world.people["olga"], agent=world.agent, label="old").key)
-    page = text(visit(world, "olga", "agents/teller"))
+    page = text(visit(world, "olga", "agents/teller?tab=keys"))
     assert issued.token[:28] in page
     assert issued.token not in page
     assert issued.token[-43:] not in page
     assert "Revoked" in page
     assert "laptop" in page
+    assert "Keys are shown to people who manage agents." in text(visit(world, "vera", "agents/teller?tab=keys"))
+
+
+def test_a_key_is_issued_rolled_and_revoked_by_forms_and_its_secret_is_shown_once(world: World) -> None:
+    client, here = browser(world, "olga"), f"{root(world)}/agents/teller"
+    answer = client.post(f"{here}/keys", {"label": "laptop <b>", "days": "30"})
+    token = str(answer.context["issued"].token)
+    assert token in text(answer)
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert token not in text(client.get(f"{here}?tab=keys"))
+    assert identity.authenticate(token).id == world.agent.id
+    with tenancy.within(world.organisation):
+        key = identity.keys(world.agent).get(label="laptop <b>")
+    assert key.last_used_at is not None
+    rolled = client.post(f"{here}/keys/{key.id}/roll")
+    fresh = str(rolled.context["issued"].token)
+    assert identity.authenticate(token).key == key.id  # for a day
+    with tenancy.within(world.organisation):
+        key.refresh_from_db()
+    assert key.expires_at is not None
+    assert key.expires_at < timezone.now() + datetime.timedelta(hours=25)
+    assert client.post(f"{here}/keys/{key.id}/revoke").status_code == 302
+    with pytest.raises(identity.Unauthenticated):
+        identity.authenticate(token)
+    assert client.post(f"{here}/keys/{key.id}/roll").status_code == 422
+    assert identity.authenticate(fresh).id == world.agent.id
+    assert world.events("key.*") == ["key.issued", "key.issued", "key.rolled", "key.revoked", "key.refused"]
+
+
+def test_keys_of_another_agent_organisation_or_without_the_permission_are_not_there(world: World, elsewhere: World) -> None:
+    other = identity.issue(by=elsewhere.people["olga"], agent=elsewhere.agent).key
+    mine = identity.issue(by=world.people["olga"], agent=world.agent).key
+    contracts.register(by=world.people["olga"], workspace=world.workspace, slug="idle", name="Idle", owner=world.members["olga"])
+    for act in ("roll", "revoke"):
+        assert browser(world, "olga").post(f"{root(world)}/agents/teller/keys/{other.id}/{act}").status_code == 404
+        assert browser(world, "olga").post(f"{root(world)}/agents/idle/keys/{mine.id}/{act}").status_code == 404
+        assert browser(world, "sam").post(f"{root(world)}/agents/teller/keys/{mine.id}/{act}").status_code == 404
+    assert browser(world, "vera").post(f"{root(world)}/agents/teller/keys").status_code == 404
+
+
+@pytest.mark.parametrize("tab", ["", "health", "access", "versions", "keys", "runs", "history"])
+def test_every_tab_of_an_agent_opens_for_whoever_sees_agents_and_text_in_it_is_inert(world: World, tab: str) -> None:
+    hostile = "<script>alert(1)</script> \u202e"
+    goal = contracts.Goal(purpose=hostile, never=[hostile], output=hostile)
+    contracts.publish(by=world.people["olga"], agent=world.agent, goal=goal, pinning=contracts.Pinning(hostile, ["pay"], ["scripted:idle"]))
+    world.start(title=hostile).call("pay", {"account": hostile, "amount": 5})
+    for name in ("vera", "olga", "fiona", "ada"):
+        page = text(visit(world, name, f"agents/teller?tab={tab}"))
+        assert "<script>alert" not in page
+        assert "\u202e" not in page
+
+
+def test_two_versions_are_compared_field_by_field(world: World) -> None:
+    world.publish(tools=["pay"], prompt="You look after accounts.\nBe brief.")
+    page = visit(world, "vera", "agents/teller?tab=versions")
+    found = {change["name"]: change for change in page.context["changes"]}
+    assert set(found) == {"Tool close_account", "Tool get_account", "Tool slow_read", "Prompt"}
+    assert found["Tool slow_read"]["after"] == "not pinned"
+    assert "+Be brief." in found["Prompt"]["lines"]
+
+
+def test_a_rate_of_few_runs_is_not_judged_and_an_agent_without_owner_says_so(world: World) -> None:
+    world.start().call("get_account", {"account": "a"})
+    page = visit(world, "vera", "agents/teller?tab=health")
+    assert page.context["health"].is_judged is False
+    assert "too few to judge" in text(page)
+    with tenancy.within(world.organisation):
+        organisations.deactivate(by=world.people["sam"], member=world.members["olga"])
+    assert "Nobody owns it: olga is no longer a member." in text(visit(world, "vera", "agents/teller"))
+
+
+def test_the_interval_of_a_rate_holds_it() -> None:
+    found = usage.Health(runs=100, over=100, succeeded=83, handed_off=0, failed=17, looped=0, seconds=())
+    assert found.interval == (74, 90)
 
 
 def test_a_stage_is_changed_by_a_form_that_leaves_its_entry(world: World) -> None:

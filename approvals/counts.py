@@ -1,0 +1,19 @@
+"""How many requests there are: open ones by agent, and what an agent's came to."""
+
+import datetime
+
+from django.db.models import Count
+
+from approvals.models import Request
+
+
+def open_by_agent(workspace: str) -> dict[str, int]:
+    """agent -> how many of its requests are open. Call inside `tenancy.within`."""
+    rows = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN).values("run__agent_id").annotate(requests=Count("id"))
+    return {row["run__agent_id"]: row["requests"] for row in rows.order_by()}
+
+
+def ends_of_agent(agent: str, *, since: datetime.datetime) -> dict[str, int]:
+    """state -> how many of an agent's requests that were opened since then are in it. Call inside `tenancy.within`."""
+    rows = Request.objects.filter(run__agent_id=agent, opened_at__gte=since).values("state").annotate(requests=Count("id"))
+    return {row["state"]: row["requests"] for row in rows.order_by()}
