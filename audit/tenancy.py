@@ -16,7 +16,7 @@ from django.db.models.functions import NullIf
 
 APP_ROLE = "remit_app"
 SETTING = "app.organisation"
-CURRENT = f"(select nullif(current_setting('{SETTING}', true), ''))"
+CURRENT = f"nullif(current_setting('{SETTING}', true), '')"  # not in a subselect: each table of each statement would plan and start one
 
 
 class NoOrganisation(RuntimeError):

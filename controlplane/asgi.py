@@ -41,7 +41,7 @@ async def _lifespan(receive: hop.Receive, send: hop.Send) -> None:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
-            hop.POOL.shutdown(wait=False, cancel_futures=True)
+            hop.POOL.shutdown()
             return
 
 

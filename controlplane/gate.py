@@ -132,7 +132,6 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         "body_digest": proposal.body_digest,
         "fingerprint": proposal.fingerprint,
         "arguments": canonical.text(redacted)[: runs.STORED],
-        "audit": facts,
         "audit_text": log.detail_text(facts),
     }
     sealed = (

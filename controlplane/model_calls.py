@@ -92,7 +92,6 @@ def _ask(asked: Asked) -> gate.Admission:
         "arguments": canonical.text(
             {"messages": len(asked.request.messages), "max_output_tokens": asked.request.max_output_tokens, "digest": asked.body_digest}
         ),
-        "audit": facts,
         "audit_text": log.detail_text(facts),
     }
     verdict = functions.ask("select gate_admit(%s::jsonb, %s)", functions.parameters(record), None)

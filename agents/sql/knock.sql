@@ -1,9 +1,8 @@
 -- identity_knock: the row behind a key, read on every request (no cache: a revoked key is refused at once, I-32).
-CREATE OR REPLACE FUNCTION identity_knock(p_organisation text, p_key text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
-DECLARE v jsonb;
+CREATE OR REPLACE FUNCTION identity_knock(p_organisation text, p_key text) RETURNS json LANGUAGE plpgsql STABLE AS $$
+DECLARE v_org text := set_config('app.organisation', p_organisation, true); v json;
 BEGIN
-    PERFORM set_config('app.organisation', p_organisation, true);
-    SELECT jsonb_build_object(
+    SELECT json_build_object(
         'id', k.id, 'kind', k.kind, 'digest', k.digest, 'run', k.run_id, 'agent', k.agent_id, 'member', k.member_id,
         'quiet', k.kind <> 'run' AND (k.last_used_at IS NULL OR k.last_used_at < clock_timestamp() - interval '5 minutes'),
         'revoked', k.revoked_at IS NOT NULL, 'expired', coalesce(k.expires_at <= clock_timestamp(), false),
@@ -11,7 +10,7 @@ BEGIN
     INTO v
     FROM agents_key k LEFT JOIN agents_agent a ON a.organisation_id = k.organisation_id AND a.id = k.agent_id
                       LEFT JOIN agents_member m ON m.organisation_id = k.organisation_id AND m.id = k.member_id
-    WHERE k.organisation_id = p_organisation AND k.id = p_key;
+    WHERE k.organisation_id = v_org AND k.id = p_key;
     RETURN v;
 END $$;
 

@@ -18,8 +18,8 @@ CREATE TABLE agents_step_default PARTITION OF agents_step DEFAULT;
 ALTER TABLE agents_step ENABLE ROW LEVEL SECURITY;
 ALTER TABLE agents_step FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON agents_step
-    USING (organisation_id = (select nullif(current_setting('app.organisation', true), '')))
-    WITH CHECK (organisation_id = (select nullif(current_setting('app.organisation', true), '')));
+    USING (organisation_id = nullif(current_setting('app.organisation', true), ''))
+    WITH CHECK (organisation_id = nullif(current_setting('app.organisation', true), ''));
 REVOKE ALL ON agents_step, agents_step_default FROM remit_app;
 GRANT SELECT, INSERT ON agents_step TO remit_app;
 SELECT partition_months('agents_step', 3);

@@ -23,8 +23,8 @@ CREATE TABLE audit_entry_default PARTITION OF audit_entry DEFAULT;
 ALTER TABLE audit_entry ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit_entry FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON audit_entry
-    USING (organisation_id = (select nullif(current_setting('app.organisation', true), '')))
-    WITH CHECK (organisation_id = (select nullif(current_setting('app.organisation', true), '')));
+    USING (organisation_id = nullif(current_setting('app.organisation', true), ''))
+    WITH CHECK (organisation_id = nullif(current_setting('app.organisation', true), ''));
 REVOKE ALL ON audit_entry, audit_entry_default FROM remit_app;
 GRANT SELECT, INSERT ON audit_entry TO remit_app;  -- partitions are reached through the parent only
 

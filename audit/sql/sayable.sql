@@ -1,7 +1,9 @@
 -- sayable(n): n random characters, at most 24, that can be read aloud: hexadecimal, a part of Crockford's base32. A UUID's fixed bits are left out.
-CREATE OR REPLACE FUNCTION sayable(p_length int) RETURNS text LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-    SELECT upper(left(left(u, 8) || right(u, 12) || substr(u, 10, 4), p_length)) FROM (SELECT gen_random_uuid()::text AS u OFFSET 0) r
-$$;
+CREATE OR REPLACE FUNCTION sayable(p_length int) RETURNS text LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+DECLARE u text := gen_random_uuid();
+BEGIN
+    RETURN upper(left(left(u, 8) || right(u, 12) || substr(u, 10, 4), p_length));
+END $$;
 
 -- canonical(jsonb): canonical JSON text (RFC 8785) for ASCII keys and whole numbers; anything else is an error, never a guess.
 CREATE OR REPLACE FUNCTION canonical(p jsonb) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$

@@ -5,73 +5,82 @@
 -- Lock order everywhere: stop lock (shared), run, call, request, windows leaf to root, work.
 CREATE OR REPLACE FUNCTION gate_admit(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    v_org text := p->>'organisation'; v_run agents_run; v_call text := p->>'call'; v_refusal jsonb := nullif(p->'refusal', 'null'::jsonb);
-    v_write boolean := (p->>'is_write')::boolean; v_model boolean := p->>'kind' = 'MODEL'; v_draft boolean := (p->>'draft')::boolean;
-    v_amount bigint := (p->>'amount')::bigint; v_tokens bigint := (p->>'tokens')::bigint; v_repeat agents_repeat; v_stop record; v_budget jsonb;
-    v_seconds bigint; v_end boolean := false; v_summary text; v_retry boolean := false; v_over jsonb; v_asked boolean;
+    v_org text := set_config('app.organisation', p->>'organisation', true);
+    v_lock text := pg_advisory_xact_lock_shared(hashtextextended('stop:' || v_org, 0));
+    v_run agents_run; v_call text := p->>'call'; v_refusal jsonb := nullif(p->'refusal', 'null'::jsonb);
+    v_write boolean := p->>'is_write'; v_model boolean := p->>'kind' = 'MODEL'; v_draft boolean := p->>'draft';
+    v_amount bigint := p->>'amount'; v_tokens bigint := p->>'tokens'; v_stop agents_stop; v_budget jsonb;
+    v_fresh boolean; v_stopped boolean; v_retry boolean; v_fruitless int; v_calls int; v_seen int;  -- v_seen: the run's progress at the last repeat
+    v_counted int := (v_refusal IS NULL)::int;  -- counted in advance as admitted, which most calls are; what was not is taken back below
+    v_seconds bigint; v_end boolean := false; v_summary text; v_over jsonb; v_asked boolean; v_entry text;
 BEGIN
-    PERFORM set_config('app.organisation', v_org, true);
-    PERFORM pg_advisory_xact_lock_shared(hashtextextended('stop:' || v_org, 0));
-    SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run' FOR UPDATE;
+    UPDATE agents_run SET steps = steps + 1, tool_calls = tool_calls + v_counted * (NOT v_model)::int, writes = writes + v_counted * v_write::int
+    WHERE organisation_id = v_org AND id = p->>'run' RETURNING * INTO v_run;
 
     INSERT INTO agents_call (organisation_id, id, run_id, key, kind, name, tool_version_id, is_write, state, tier, number, progress, body_digest, fingerprint,
         arguments, sealed_arguments, decision, refusal, result, result_digest, reserved_micros, settled_micros, created_at)
-    VALUES (v_org, v_call, v_run.id, p->>'key', p->>'kind', p->>'name', p->>'tool_version', v_write, 'ADMITTED', p->>'tier', v_run.steps + 1, v_run.progress,
+    VALUES (v_org, v_call, v_run.id, p->>'key', p->>'kind', p->>'name', p->>'tool_version', v_write, 'ADMITTED', p->>'tier', v_run.steps, v_run.progress,
         p->>'body_digest', p->>'fingerprint', p->>'arguments', p_sealed, p->>'decision', '', '', '', v_amount, 0, moment())
     ON CONFLICT (organisation_id, run_id, key) DO NOTHING;
     IF NOT FOUND THEN
+        UPDATE agents_run SET steps = steps - 1, tool_calls = tool_calls - v_counted * (NOT v_model)::int, writes = writes - v_counted * v_write::int
+        WHERE organisation_id = v_org AND id = v_run.id;
         RETURN (SELECT jsonb_build_object('verdict', 'REPLAY', 'call', c.id, 'body_digest', c.body_digest) FROM agents_call c
                 WHERE c.organisation_id = v_org AND c.run_id = v_run.id AND c.key = p->>'key');
     END IF;
+
+    -- One look, under the locks above: the stop switches, whether what Python decided upon is still in force, and the loop guard's memory.
+    SELECT EXISTS (SELECT FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL
+               AND (s.scope, s.target) IN (SELECT e->>0, e->>1 FROM jsonb_array_elements(p->'scopes') e)),
+           EXISTS (SELECT FROM agents_policyset WHERE organisation_id = v_org AND id = p->>'policy_set' AND state = 'ACTIVE')
+           AND EXISTS (SELECT FROM agents_agent WHERE organisation_id = v_org AND id = v_run.agent_id AND stage = p->>'stage' AND state = 'ACTIVE')
+           AND (v_model OR EXISTS (SELECT FROM agents_toolversion v JOIN agents_tool t ON t.organisation_id = v.organisation_id AND t.id = v.tool_id
+                WHERE v.organisation_id = v_org AND v.id = p->>'tool_version' AND v.state = 'ACTIVE' AND t.state = 'ACTIVE'))
+           AND (v_run.capability_id IS NULL OR EXISTS (SELECT FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_run.capability_id
+                AND c.revoked_at IS NULL AND c.expires_at > moment())),
+           coalesce(r.is_error, false), r.fruitless, r.calls, r.progress
+    INTO v_stopped, v_fresh, v_retry, v_fruitless, v_calls, v_seen
+    FROM (VALUES (true)) one LEFT JOIN agents_repeat r ON r.organisation_id = v_org AND r.id = v_run.id || '/' || (p->>'fingerprint');
 
     IF v_run.state NOT IN ('QUEUED', 'RUNNING', 'WAITING') THEN  -- whatever else is wrong with it
         v_refusal := jsonb_build_object('code', 'run_over', 'message', 'This run is over: ' || v_run.state || '. ' || v_run.summary, 'rule', 'run state',
             'current', v_run.state, 'limit', 'RUNNING', 'who', p->>'owner_name', 'next', 'Stop here. Work goes on in a new run.');
     END IF;
-    IF v_refusal IS NULL THEN
+    IF v_refusal IS NULL AND v_stopped THEN
         SELECT s.* INTO v_stop FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL
             AND (s.scope, s.target) IN (SELECT e->>0, e->>1 FROM jsonb_array_elements(p->'scopes') e) LIMIT 1;
-        IF FOUND THEN
-            v_refusal := jsonb_build_object('code', 'stopped', 'message', 'Stopped by a person: ' || v_stop.reason, 'rule', 'stop ' || v_stop.id, 'current', v_stop.scope || ' ' || v_stop.target,
-                'limit', 'no calls while the stop is on', 'who', v_stop.engaged_by, 'next', 'Wait until a person releases ' || v_stop.id || '.', 'scope', v_stop.scope);
-        END IF;
+        v_refusal := jsonb_build_object('code', 'stopped', 'message', 'Stopped by a person: ' || v_stop.reason, 'rule', 'stop ' || v_stop.id, 'current', v_stop.scope || ' ' || v_stop.target,
+            'limit', 'no calls while the stop is on', 'who', v_stop.engaged_by, 'next', 'Wait until a person releases ' || v_stop.id || '.', 'scope', v_stop.scope);
     END IF;
-    -- What Python decided upon must still be in force; if not, nothing is kept and it decides again.
-    IF v_refusal IS NULL AND (
-        NOT EXISTS (SELECT FROM agents_policyset WHERE organisation_id = v_org AND id = p->>'policy_set' AND state = 'ACTIVE')
-        OR NOT EXISTS (SELECT FROM agents_agent WHERE organisation_id = v_org AND id = v_run.agent_id AND stage = p->>'stage' AND state = 'ACTIVE')
-        OR (NOT v_model AND NOT EXISTS (SELECT FROM agents_toolversion v JOIN agents_tool t ON t.organisation_id = v.organisation_id AND t.id = v.tool_id
-                WHERE v.organisation_id = v_org AND v.id = p->>'tool_version' AND v.state = 'ACTIVE' AND t.state = 'ACTIVE'))
-        OR (v_run.capability_id IS NOT NULL AND NOT EXISTS (SELECT FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_run.capability_id
-                AND c.revoked_at IS NULL AND c.expires_at > moment()))
-    ) THEN
+    IF v_refusal IS NULL AND NOT v_fresh THEN  -- nothing is kept, and it is decided again
         RAISE EXCEPTION 'stale' USING ERRCODE = 'RG001';
     END IF;
 
-    SELECT * INTO v_repeat FROM agents_repeat WHERE organisation_id = v_org AND id = v_run.id || '/' || (p->>'fingerprint');
-    v_retry := FOUND AND v_repeat.is_error;
     -- A call that is refused already costs a step and is a repeat like any other: an agent that hammers at a closed door is handed off too.
     v_asked := v_refusal IS NULL;
-    IF v_run.state IN ('QUEUED', 'RUNNING', 'WAITING') AND coalesce(v_refusal->>'code', '') <> 'stopped' THEN
+    IF v_asked OR (v_run.state IN ('QUEUED', 'RUNNING', 'WAITING') AND v_refusal->>'code' <> 'stopped') THEN
         v_seconds := floor(extract(epoch FROM moment() - v_run.started_at))::bigint - v_run.waited_ms / 1000;
-        SELECT jsonb_build_object('code', 'limit_reached', 'message', 'The run reached its cap of ' || l.name || '.', 'rule', 'cap ' || l.name, 'current', l.current,
-                   'limit', l.cap, 'who', p->>'owner_name', 'next', 'The run was handed to its owner. Stop here.', 'amount', l.amount) INTO v_over
-        FROM (VALUES ('steps', v_run.steps::bigint, v_run.max_steps::bigint, 1::bigint),
-                     ('tool_calls', v_run.tool_calls, v_run.max_tool_calls, CASE WHEN v_asked AND NOT v_model THEN 1 ELSE 0 END),
-                     ('tokens', v_run.tokens, v_run.max_tokens, CASE WHEN v_asked THEN v_tokens ELSE 0 END),
-                     ('seconds', v_seconds, v_run.max_seconds, 0),
-                     ('retries', v_run.retries, v_run.max_retries, CASE WHEN v_retry THEN 1 ELSE 0 END),
-                     ('step_micros', 0, v_run.max_step_micros, CASE WHEN v_asked THEN v_amount ELSE 0 END)) l (name, current, cap, amount)
-        WHERE l.current + l.amount > l.cap LIMIT 1;
-        IF v_over IS NULL AND v_repeat.fruitless >= v_run.repeats_stop - 1 AND v_repeat.progress = v_run.progress THEN
-            v_over := jsonb_build_object('code', 'no_progress', 'message', 'The same call has been made ' || v_repeat.calls || ' times with the same answer and nothing changed in between.',
-                'rule', 'loop guard', 'current', v_repeat.fruitless, 'limit', v_run.repeats_stop - 1, 'who', p->>'owner_name',
+        IF v_run.steps > v_run.max_steps OR v_run.tool_calls > v_run.max_tool_calls OR v_run.tokens + v_tokens > v_run.max_tokens OR v_seconds > v_run.max_seconds
+                OR v_run.retries + v_retry::int > v_run.max_retries OR v_amount > v_run.max_step_micros THEN
+            SELECT jsonb_build_object('code', 'limit_reached', 'message', 'The run reached its cap of ' || l.name || '.', 'rule', 'cap ' || l.name, 'current', l.current,
+                       'limit', l.cap, 'who', p->>'owner_name', 'next', 'The run was handed to its owner. Stop here.', 'amount', l.amount) INTO v_over
+            FROM (VALUES ('steps', v_run.steps - 1::bigint, v_run.max_steps::bigint, 1::bigint),
+                         ('tool_calls', v_run.tool_calls - v_counted * (NOT v_model)::int, v_run.max_tool_calls, CASE WHEN v_asked AND NOT v_model THEN 1 ELSE 0 END),
+                         ('tokens', v_run.tokens, v_run.max_tokens, CASE WHEN v_asked THEN v_tokens ELSE 0 END),
+                         ('seconds', v_seconds, v_run.max_seconds, 0),
+                         ('retries', v_run.retries, v_run.max_retries, v_retry::int),
+                         ('step_micros', 0, v_run.max_step_micros, CASE WHEN v_asked THEN v_amount ELSE 0 END)) l (name, current, cap, amount)
+            WHERE l.current + l.amount > l.cap LIMIT 1;
+        END IF;
+        IF v_over IS NULL AND v_fruitless >= v_run.repeats_stop - 1 AND v_seen = v_run.progress THEN
+            v_over := jsonb_build_object('code', 'no_progress', 'message', 'The same call has been made ' || v_calls || ' times with the same answer and nothing changed in between.',
+                'rule', 'loop guard', 'current', v_fruitless, 'limit', v_run.repeats_stop - 1, 'who', p->>'owner_name',
                 'next', 'The run was handed to its owner. Stop here.', 'cycle', gate_cycle(v_org, v_run.id, p->>'name'));
         END IF;
         v_end := v_over IS NOT NULL;
         v_refusal := coalesce(v_over, v_refusal);
     END IF;
-    IF v_refusal IS NULL AND NOT v_draft THEN
+    IF v_refusal IS NULL AND NOT v_draft AND v_amount > 0 THEN
         v_budget := budget_reserve(v_org, v_call, v_run.id, v_run.agent_id, v_run.workspace_id, v_run.max_micros, v_amount, (p->>'price_version')::int);
         IF v_budget IS NOT NULL AND v_write AND (p->>'draft_only')::boolean THEN
             v_draft := true;  -- at its cap this agent goes on in draft mode: the write is kept as a proposal
@@ -84,17 +93,18 @@ BEGIN
         END IF;
     END IF;
 
-    UPDATE agents_run SET steps = steps + 1, retries = retries + v_retry::int,
-        tool_calls = tool_calls + CASE WHEN v_refusal IS NULL AND NOT v_model THEN 1 ELSE 0 END,
-        writes = writes + CASE WHEN v_refusal IS NULL AND v_write THEN 1 ELSE 0 END
-    WHERE organisation_id = v_org AND id = v_run.id;
+    v_counted := CASE WHEN v_refusal IS NOT NULL THEN v_counted ELSE 0 END;
+    IF v_retry OR v_counted > 0 THEN
+        UPDATE agents_run SET retries = retries + v_retry::int, tool_calls = tool_calls - v_counted * (NOT v_model)::int, writes = writes - v_counted * v_write::int
+        WHERE organisation_id = v_org AND id = v_run.id RETURNING * INTO v_run;
+    END IF;
     IF v_refusal IS NOT NULL THEN
         UPDATE agents_call SET state = 'REFUSED', refusal = v_refusal::text, sealed_arguments = NULL, reserved_micros = 0, finished_at = moment(),
             result_digest = 'refused:' || (v_refusal->>'code')
         WHERE organisation_id = v_org AND id = v_call;
         PERFORM gate_repeat(v_org, v_run, p->>'fingerprint', 'refused:' || (v_refusal->>'code'), v_run.progress, v_run.progress, true, p->>'actor_id');
         PERFORM audit_append(v_org, v_run.workspace_id, 'call.refused', 'agent', p->>'actor_id', v_call, v_run.id,
-            canonical((p->'audit') || jsonb_build_object('refusal', jsonb_build_object('code', v_refusal->>'code', 'rule', v_refusal->>'rule'))));
+            canonical((p->>'audit_text')::jsonb || jsonb_build_object('refusal', jsonb_build_object('code', v_refusal->>'code', 'rule', v_refusal->>'rule'))));
         IF v_end THEN
             v_summary := (v_refusal->>'message') || ' ' || v_run.tool_calls || ' tool calls, ' || v_run.writes || ' writes so far. Last call: ' || (p->>'name') || '.';
             PERFORM gate_end_run(v_org, v_run.id, 'HANDED_OFF', v_summary, p->>'owner', 'run.handed_off', 'system', 'gate',
@@ -109,6 +119,6 @@ BEGIN
         INSERT INTO agents_work (organisation_id, id, kind, subject, due_at, fence, attempts, rings)
         VALUES (v_org, 'WRK-' || sayable(14), 'call.recover', v_call, clock_timestamp() + make_interval(secs => (p->>'recover_s')::double precision), 0, 0, 1);
     END IF;
-    PERFORM audit_append(v_org, v_run.workspace_id, 'call.admitted', 'agent', p->>'actor_id', v_call, v_run.id, p->>'audit_text');
-    RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call, 'number', v_run.steps + 1);
+    v_entry := audit_append(v_org, v_run.workspace_id, 'call.admitted', 'agent', p->>'actor_id', v_call, v_run.id, p->>'audit_text');
+    RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call, 'number', v_run.steps);
 END $$;

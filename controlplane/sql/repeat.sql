@@ -1,7 +1,8 @@
 -- gate_repeat: the loop guard's memory. A repeat is fruitless when the same call got the same answer and no write took effect in between.
+-- Answers how often in a row it has been.
 CREATE OR REPLACE FUNCTION gate_repeat(
     p_organisation text, p_run agents_run, p_fingerprint text, p_result_digest text, p_progress_before int, p_progress_after int, p_is_error boolean, p_actor text
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE v_fruitless int;
 BEGIN
     INSERT INTO agents_repeat AS r (organisation_id, id, progress, result_digest, is_error, calls, fruitless)
@@ -15,6 +16,7 @@ BEGIN
         PERFORM audit_append(p_organisation, p_run.workspace_id, 'run.loop_flagged', 'system', 'gate', p_run.id, p_run.id,
             canonical(jsonb_build_object('fingerprint', p_fingerprint, 'fruitless', v_fruitless, 'flag_at', p_run.repeats_flag, 'stop_at', p_run.repeats_stop, 'agent', p_actor)));
     END IF;
+    RETURN v_fruitless;
 END $$;
 
 -- gate_cycle: the names of the shortest cycle that ends the run's record (A-B-A-B gives A, B), for the person it is handed to.

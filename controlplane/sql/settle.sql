@@ -3,10 +3,9 @@
 -- `effect.*` event only, so whoever looked at the call before it was sent (expiry, recovery, a second worker) comes too late.
 CREATE OR REPLACE FUNCTION gate_settle(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    v_org text := p->>'organisation'; v_state text := p->>'state'; v_run agents_run; v_call agents_call; v_before int; v_error boolean := (p->>'is_error')::boolean;
-    v_quiet boolean := p->>'event' IN ('call.answered', 'call.failed') AND (p->>'tokens')::bigint = 0;
+    v_org text := set_config('app.organisation', p->>'organisation', true); v_state text := p->>'state'; v_run agents_run; v_call agents_call;
+    v_error boolean := p->>'is_error'; v_quiet boolean := p->>'event' IN ('call.answered', 'call.failed') AND p->>'tokens' = '0'; v_done text;
 BEGIN
-    PERFORM set_config('app.organisation', v_org, true);
     -- a read changes nothing of its run, so it neither waits for the run's row nor writes it
     IF v_quiet THEN SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run';
     ELSE SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = p->>'run' FOR UPDATE; END IF;
@@ -19,7 +18,6 @@ BEGIN
                ELSE state = 'ADMITTED' OR (state IN ('APPROVED', 'HELD', 'DRAFTED') AND v_state IN ('VOID', 'DENIED', 'EXPIRED', 'FAILED')) END
     RETURNING * INTO v_call;
     IF NOT FOUND THEN RETURN jsonb_build_object('settled', false); END IF;
-    v_before := v_run.progress;
     IF v_call.is_write AND v_state = 'APPLIED' AND NOT v_error THEN v_run.progress := v_run.progress + 1; END IF;
     IF NOT v_quiet THEN
         UPDATE agents_run SET tokens = tokens + (p->>'tokens')::bigint, progress = v_run.progress,
@@ -41,12 +39,12 @@ BEGIN
     END IF;
     IF v_call.kind = 'TOOL' AND v_state <> 'IN_DOUBT' THEN
         -- a write that took effect is progress for every other call, and the state in which its own answer was seen
-        PERFORM gate_repeat(v_org, v_run, v_call.fingerprint, p->>'result_digest', v_call.progress, v_run.progress, v_error, v_run.agent_id);
+        v_done := gate_repeat(v_org, v_run, v_call.fingerprint, p->>'result_digest', v_call.progress, v_run.progress, v_error, v_run.agent_id);
     END IF;
     IF v_state <> 'IN_DOUBT' AND (v_call.reserved_micros > 0 OR (p->>'actual')::bigint > 0) THEN
         PERFORM budget_settle(v_org, v_call.id, (p->>'actual')::bigint, coalesce((p->>'is_estimated')::boolean, false));
     END IF;
-    PERFORM audit_append(v_org, v_run.workspace_id, p->>'event', p->>'actor_kind', p->>'actor_id', v_call.id, v_run.id, p->>'audit_text');
+    v_done := audit_append(v_org, v_run.workspace_id, p->>'event', p->>'actor_kind', p->>'actor_id', v_call.id, v_run.id, p->>'audit_text');
     IF v_run.is_hosted AND (p->>'wake')::boolean AND v_state <> 'IN_DOUBT' THEN
         PERFORM work_ring(v_org, 'run.advance', v_run.id);
     END IF;

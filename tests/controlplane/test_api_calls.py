@@ -134,7 +134,7 @@ def test_waiting_holds_no_thread_and_ends_with_the_decision(world: World) -> Non
     run = world.start()
     held = propose(run.token, "pay", HELD).body
     request = hop.Request("GET", f"{API}/calls/{held['call']}", {"wait": "25"}, {"authorization": f"Bearer {run.token}"}, b"", "wait=25")
-    waits = [doors.show(request) for _ in range(hop.POOL._max_workers + 1)]
+    waits = [doors.show(request) for _ in range(hop.POOL.threads + 1)]
     assert all(isinstance(wait, hop.Wait) and wait.look() is None for wait in waits)
     vote = {"verdict": "approve", "plan": held["plan"], "reason": ""}
     ask("POST", f"{API}/approvals/{held['approval']}/votes", knocking.tokens(world)["ann"], vote)
