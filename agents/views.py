@@ -16,12 +16,11 @@ from audit import ids, log, tenancy
 PERMISSION: Mapping[str, str] = {"runs": "runs_view", "approvals": "approvals_view", "audit": "audit_view"}
 READY: Mapping[str, Sequence[tuple[str, str]]] = {
     "runs": (
-        ("Waiting for people", "state=WAITING"),
-        ("Handed over", "state=HANDED_OFF"),
-        ("Failed", "state=FAILED"),
-        ("With a refusal", "with=refused"),
+        ("Waiting for people", "q=status:waiting"),
+        ("Handed over", "q=status:handed_off"),
+        ("Failed", "q=status:failed"),
+        ("With a refusal", "q=has:refused"),
     ),
-    "approvals": (("Needs me", "tab=mine"), ("Everything", "tab=all")),
     "audit": (
         ("Refused calls", "event=call.refused"),
         ("Stops", "event=stop.*"),
@@ -48,7 +47,7 @@ def listed(*, by: Principal, workspace: Workspace, page: str) -> list[View]:
     """The ready-made views of a list, then those shared in the workspace, then one's own. Call inside `tenancy.within`."""
     rows = SavedView.objects.filter(workspace=workspace, page=page).filter(Q(member=None) | Q(member_id=by.id)).order_by("name", "id")
     manages = organisations.may(by, "members_manage", workspace.id)
-    ready = [View(id="", name=name, query=query) for name, query in READY.get(page, ())]
+    ready = [View(id="", name=name, query=plain(query)) for name, query in READY.get(page, ())]
     saved = [
         View(
             id=row.id,

@@ -93,6 +93,7 @@ INSTALLED_APPS = [
 # Who may reach it -----------------------------------------------------------------------------------------------------------------------
 ALLOWED_HOSTS = env("REMIT_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
 PUBLIC_URL = env("REMIT_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")  # links in answers to agents and people
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"  # reading a message writes nothing
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE

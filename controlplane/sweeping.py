@@ -42,21 +42,23 @@ class Sweep:
     def __init__(self, wire: "psycopg.Connection[Any]") -> None:
         self._wire = wire
         self._leads = False
-        self._reminded_at = self._upkeep_at = self._retold_at = 0.0
+        self._reminded_at = self._upkeep_at = self._retold_at = self._told_at = 0.0
         self._bell_is_heard = self._has_told_all = True
 
     def go_on(self) -> None:
         """Raises psycopg.Error or DatabaseError when the database is gone."""
         self.once([])
-        while True:
-            self.once(list(listening.heard(self._wire, gather_s=GATHER_S)))
+        while True:  # the first signal after a quiet moment waits for nobody
+            is_busy = time.monotonic() - self._told_at < GATHER_S
+            self.once(list(listening.heard(self._wire, gather_s=GATHER_S if is_busy else 0.0)))
 
     def once(self, heard: list[psycopg.Notify]) -> None:
         if not self._leads:
             self._try_to_lead()
-        self._ring(was_told=any(each.channel == "remit_work" for each in heard))
         if self._leads:
             self._pass_on([each.payload for each in heard if each.channel == publish.CHANNEL])
+        self._ring(was_told=any(each.channel == "remit_work" for each in heard))
+        if self._leads:
             self._keep_up()
 
     def _try_to_lead(self) -> None:
@@ -66,6 +68,8 @@ class Sweep:
 
     def _pass_on(self, payloads: list[str]) -> None:
         """What could not be said is made up for: once Redis is back, every page looks again."""
+        if payloads:
+            self._told_at = time.monotonic()
         self._has_told_all = publish.announce(payloads) and self._has_told_all
         if not self._has_told_all and time.monotonic() - self._retold_at >= REMIND_S:
             self._retold_at = time.monotonic()

@@ -12,7 +12,7 @@ from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
 from controlplane.console import caps as pages_caps
-from controlplane.console import cast, preferences, signin
+from controlplane.console import cast, preferences, saved, signin
 from controlplane.console import explaining as pages_explaining
 from controlplane.console import frame as pages_frame
 from controlplane.console import health as pages_health
@@ -89,6 +89,8 @@ console: list[URLPattern | URLResolver] = [
     path("demo/<str:story>", pages_overview.play),
     path("go", pages_jumps.go),
     path("frame", pages_frame.fragment),
+    path("views/save", saved.save),
+    path("views/<str:identifier>/remove", saved.remove),
     path("agents", pages_agents.listed),
     path("agents/<str:slug>", pages_agents.detail),
     path("agents/<str:slug>/change", pages_agents.change),

@@ -6,6 +6,8 @@ from typing import Any
 
 from django import template
 
+from agents import views
+from audit import tenancy
 from controlplane.templatetags import ui
 
 register = template.Library()
@@ -24,6 +26,18 @@ def destination(target: str) -> str:
     if found["id"]:
         return f"{_PURPOSE.get(found['id'].partition('-')[0], 'to see')} {found['id']}"
     return f"to {_NOUNS.get(found['noun'], found['noun'])}" if found["noun"] else ""
+
+
+@register.inclusion_tag("ui/saved_views.html", takes_context=True)
+def saved_views(context: dict[str, Any], page: str) -> dict[str, Any]:
+    """The views of a list as chips, and a form that saves what is shown now; one line in the list's template."""
+    place, query = context["place"], views.plain(context["request"].GET.urlencode())
+    with tenancy.within(place.organisation.id):
+        found = views.listed(by=place.principal, workspace=place.workspace, page=page)
+    saved = [(view, view.query == query) for view in found]
+    says_something = any(not pair.startswith("tab=") for pair in query.split("&") if pair)
+    is_new = says_something and not any(is_current for _, is_current in saved)
+    return {"page": page, "root": place.root, "saved": saved, "query": query, "is_new": is_new, "csrf_token": context.get("csrf_token")}
 
 
 @register.inclusion_tag("ui/ident.html")

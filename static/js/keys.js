@@ -54,7 +54,8 @@
     if (found.length) sessionStorage.setItem(slot, JSON.stringify({ from: location.pathname + location.search, items: found.slice(0, 200) }));
   }
   function neighbours() {
-    var list = null, i;
+    var list = null, i, before = R.one("main header a[rel=prev]"), after = R.one("main header a[rel=next]");
+    if (before || after) return { shown: true, before: before && before.href, after: after && after.href };
     try { list = JSON.parse(sessionStorage.getItem(slot)); } catch (e) { sessionStorage.removeItem(slot); }
     if (!list || is_list) return null;
     i = list.items.findIndex(function (h) { return new URL(h, location).pathname === own; });
@@ -62,7 +63,7 @@
   }
   if (is_list || R.one(".list .item")) window.addEventListener("pagehide", remember);
   var near = section && !R.one(".list .item") ? neighbours() : null;
-  if (near && walk) {
+  if (near && walk && !near.shown) {
     R.all("a", walk).forEach(function (a, i) { var to = i ? near.after : near.before; if (to) a.href = to; else { a.removeAttribute("href"); a.setAttribute("aria-disabled", "true"); } });
     R.one("span", walk).textContent = near.at + 1 + " of " + near.many;
     walk.hidden = false;

@@ -61,7 +61,7 @@
 
   // Nothing moves under the pointer: what is new waits until the list is left, or the pill is pressed --------------------------------------
   var chip = R.one("#new"), held = new Map();
-  function keys(within) { return R.all("tr,li", within).map(function (r) { var a = R.one("a[href]", r); return a && a.pathname; }).filter(Boolean); }
+  function keys(within) { return R.all("tr,li", within).map(function (r) { var a = R.one("a[href]", r); return a && a.getAttribute("href").split("?")[0]; }).filter(Boolean); }
   function hold(e, html) {
     var box = document.createElement("template"), present = keys(e);
     box.innerHTML = html;
@@ -154,7 +154,7 @@
   // The nav says how many requests need me; the title says it, too.
   document.addEventListener("remit:put", function (event) {
     var n = event.target.id === "nav" && R.one("[data-waiting]", event.target);
-    if (n) document.title = (+n.dataset.waiting ? "(" + n.dataset.waiting + ") " : "") + document.title.replace(/^\(\d+\) /, "");
+    if (n) document.title = document.title.replace(/\(\d+\) /, "").replace(/(Approvals|Overview) · Remit$/, (+n.dataset.waiting ? "(" + n.dataset.waiting + ") " : "") + "$&");
   });
   connect();
 })();
