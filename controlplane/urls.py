@@ -135,7 +135,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", health.metrics),
     path("api/v1/", include(api)),
     path("accounts/", include("allauth.account.urls")),
-    path("docs", handbook.contents),
+    re_path(r"^docs/?$", handbook.contents),
     path("docs/search", handbook.search),
     path("docs/<slug:section>/<slug:name>", handbook.page),
     path("", signin.home, name="home"),

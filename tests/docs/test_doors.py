@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from agents.models import Organisation
 from audit import tenancy
@@ -17,13 +19,15 @@ from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-ADDRESSES = ["/docs", "/docs/search", *(page.address for page in shelf.pages().values())]
+ADDRESSES = ["/docs", "/docs/", "/docs/search", *(page.address for page in shelf.pages().values())]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_a_page_opens_for_anybody_under_the_strict_policy_and_sets_nothing(address: str) -> None:
-    answer = Client().get(address)
+    with CaptureQueriesContext(connection) as asked:
+        answer = Client().get(address)
     assert answer.status_code == 200
+    assert len(asked) == 0, "nobody's data stands here"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
     assert not answer.cookies
@@ -35,7 +39,7 @@ def test_a_page_opens_for_anybody_under_the_strict_policy_and_sets_nothing(addre
 
 
 def test_what_is_not_on_the_shelf_is_not_there() -> None:
-    for path in ("/docs/how-to/nothing", "/docs/reference/..%2f..%2fmanage", "/docs/reference/problems.md", "/docs/README", "/docs/"):
+    for path in ("/docs/how-to/nothing", "/docs/reference/..%2f..%2fmanage", "/docs/reference/problems.md", "/docs/README"):
         assert Client().get(path).status_code == 404, path
 
 
@@ -45,6 +49,12 @@ def test_the_contents_name_every_file_once_and_no_other() -> None:
     assert sorted(named) == sorted(files)
     for slug in named:
         assert shelf.read(slug).title == shelf.pages()[slug].title, slug
+
+
+def test_the_pages_are_in_the_image_and_their_pictures_are_not() -> None:
+    assert "\nCOPY docs docs\n" in (ROOT / "deploy" / "Dockerfile").read_text()
+    assert (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().index("!docs\n") >= 0
+    assert "\ndocs/screenshots\n" in (ROOT / "deploy" / "Dockerfile.dockerignore").read_text()
 
 
 def anchors(slug: str) -> set[str]:
