@@ -14,6 +14,7 @@ from drf_spectacular.generators import SchemaGenerator
 from agents import organisations
 from agents.models import Workspace
 from audit import events
+from controlplane.console import run_query
 
 _PLACE = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
 _TARGET = re.compile(r"^([a-z-]+):.*?## (.+)$", re.MULTILINE)
@@ -92,7 +93,8 @@ def of_api() -> str:
     by_noun: dict[str, list[Sequence[str]]] = {}
     for path, methods in document["paths"].items():
         for method, door in methods.items():
-            row = (_code(f"{method.upper()} {path}"), door["summary"], _body(door, bodies))
+            says = " ".join(door["description"].split("\n\n")[0].split())
+            row = (_code(f"{method.upper()} {path}"), says, _body(door, bodies))
             by_noun.setdefault(door["tags"][0], []).append(row)
     headings = ("Address", "What it does", "Body")
     return "\n\n".join(f"### {noun.capitalize()}\n\n{_table(headings, rows)}" for noun, rows in sorted(by_noun.items()))
@@ -106,6 +108,12 @@ def _body(door: Mapping[str, Any], bodies: Mapping[str, Any]) -> str:
     return " ".join(_code(name if name in needed else f"[{name}]") for name in names) or "-"
 
 
+def of_run_search() -> str:
+    """The words that the box above the runs understands."""
+    rows = ((_code(f"{name}:"), _code(example), says) for name, (_, example, says) in run_query.QUALIFIERS.items())
+    return _table(("Word", "For example", "What it finds"), rows)
+
+
 def _code(text: str) -> str:
     return f"`{text}`"
 
@@ -115,4 +123,11 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"events": of_events, "roles": of_roles, "commands": of_commands, "make": of_make, "api": of_api}
+TABLES: Mapping[str, Callable[[], str]] = {
+    "events": of_events,
+    "roles": of_roles,
+    "commands": of_commands,
+    "make": of_make,
+    "api": of_api,
+    "run_search": of_run_search,
+}

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agents import vocabulary
 from agents.models import Agent, Call, Effect, PolicySet, Run, ToolVersion
-from approvals import tiers
-from approvals.models import Request
+from approvals import denials, tiers
+from approvals.models import Request, Terms
 from audit import events
 from budgets.models import Limits
 from controlplane import hop
@@ -248,6 +248,9 @@ def test_limits_are_the_defaults() -> None:
     said = {row[0]: row[1] for row in rows(markdown("reference/limits"), "What")}
     assert said["A request that needs one human"] == f"{tiers.WAITS[tiers.ONE].seconds // 60} minutes"
     assert said["A request that needs two humans"] == f"{tiers.WAITS[tiers.TWO].seconds // 60} minutes"
+    assert said["More time for a request, each time it is asked for"] == f"{Terms().extend_s // 60} minutes"
+    assert said["More time for a request, in all"] == f"{Terms().extend_most_s // 3600} hours"
+    assert said["A denial for all of its kind"] == f"{denials.KIND_LASTS.seconds // 3600} hour"
     assert said["A proposal of draft mode"] == f"{tiers.DRAFT_WAITS.days} days"
     assert said["The body of a call, REST or MCP"] == f"{hop.MAX_BODY >> 20} MiB"
     assert said["Any other body"] == f"{hop.MAX_LOAD >> 20} MiB"
