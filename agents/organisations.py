@@ -1,5 +1,6 @@
 """Tenancy: Organisation > Workspace, the people in them and their roles: sets of object permissions that django-guardian evaluates."""
 
+import datetime
 import functools
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -298,22 +299,26 @@ def seat(*, by: Principal, member: Member, workspace: Workspace, role: str) -> S
 
 
 def unseat(*, by: Principal, member: Member, workspace: Workspace, role: str) -> None:
-    """Take a role away; permissions that no other role of theirs gives go with it. Raises Conflict for a workspace's last owner."""
+    """Take a role away; what no other role of theirs gives goes with it. Raises Conflict for a workspace's last owner or last approver."""
     with tenancy.within(by.organisation):
-        if (
-            role == "owner"
-            and not Seat.objects.filter(workspace=workspace, role=role, member__is_active=True).exclude(member=member).exists()
-        ):
-            raise Conflict(
-                "This is the last owner of the workspace.",
-                rule="last owner",
-                current=member.name,
-                limit="1 or more owners",
-                next_step="Give the role to somebody else first.",
-            )
+        _keep("last owner", {"owner"}, member, workspace, role)
+        _keep("last approver", {name for name, held in ROLES.items() if "approvals_decide" in held}, member, workspace, role)
         Seat.objects.filter(member=member, workspace=workspace, role=role).delete()
         _follow(member, workspace)
         log.append("seat.removed", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})
+
+
+def _keep(rule: str, roles: Collection[str], member: Member, workspace: Workspace, role: str) -> None:
+    """Somebody active keeps one of these roles: without an owner nobody can give one, without an approver every request is denied."""
+    others = Seat.objects.filter(workspace=workspace, role__in=roles, member__is_active=True).exclude(member=member, role=role)
+    if role in roles and not others.exists():
+        raise Conflict(
+            f"This is the {rule} of the workspace.",
+            rule=rule,
+            current=member.name,
+            limit="1 or more",
+            next_step="Give the role to somebody else first.",
+        )
 
 
 def _follow(member: Member, workspace: Workspace) -> None:
@@ -405,3 +410,8 @@ def names(identifiers: Collection[str]) -> dict[str, str]:
 def account(person: Principal) -> User:
     """The user account that a person signs in with."""
     return get_user_model().objects.get(pk=person.user)
+
+
+def last_seen() -> dict[int, datetime.datetime | None]:
+    """user -> when they signed in last, for every member. Call inside `tenancy.within`."""
+    return dict(Member.objects.values_list("user_id", "user__last_login"))

@@ -149,6 +149,11 @@ class Detail:
     agents: dict[str, int] = field(default_factory=dict)
 
     @property
+    def undone(self) -> int:
+        """Refused, denied, expired, voided or failed."""
+        return self.calls - sum(self.states.get(state, 0) for state in ("APPLIED", "HELD", "DRAFTED", "ADMITTED", "APPROVED", "SENDING"))
+
+    @property
     def failed(self) -> int:
         return self.states.get("FAILED", 0) + self.states.get("IN_DOUBT", 0)
 

@@ -17,3 +17,8 @@ def ends_of_agent(agent: str, *, since: datetime.datetime) -> dict[str, int]:
     """state -> how many of an agent's requests that were opened since then are in it. Call inside `tenancy.within`."""
     rows = Request.objects.filter(run__agent_id=agent, opened_at__gte=since).values("state").annotate(requests=Count("id"))
     return {row["state"]: row["requests"] for row in rows.order_by()}
+
+
+def any_approved(workspace: str) -> bool:
+    """Has anybody approved anything here? Call inside `tenancy.within`."""
+    return Request.objects.filter(workspace_id=workspace, votes__verdict="APPROVE").exists()

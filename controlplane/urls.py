@@ -13,6 +13,7 @@ from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
 from controlplane.console import caps as pages_caps
 from controlplane.console import cast, preferences, saved, signin
+from controlplane.console import connect as pages_connect
 from controlplane.console import explaining as pages_explaining
 from controlplane.console import frame as pages_frame
 from controlplane.console import health as pages_health
@@ -99,6 +100,10 @@ console: list[URLPattern | URLResolver] = [
     path("agents/<str:slug>/keys/<str:identifier>/revoke", pages_keys.revoke),
     path("tools", pages_tools.listed),
     path("tools/<str:name>", pages_tools.detail),
+    path("tools/<str:name>/confirm", pages_tools.confirm),
+    path("tools/<str:name>/retire", pages_tools.retire),
+    path("connect", pages_connect.show),
+    path("connect/key", pages_connect.issue),
     path("runs", pages_runs.listed),
     path("runs/<str:identifier>", pages_runs.detail),
     path("runs/<str:identifier>/stop", pages_runs.stop),
@@ -117,6 +122,7 @@ console: list[URLPattern | URLResolver] = [
     path("policies/<str:identifier>/activate", pages_policies.activate),
     path("members", pages_members.listed),
     path("members/add", pages_members.add),
+    path("members/<str:identifier>", pages_members.person),
     path("members/<str:identifier>/role", pages_members.role),
     path("health", pages_health.show),
     path("audit", pages_audit.listed),

@@ -46,12 +46,12 @@ def cell(request: HttpRequest, place: Place, slug: str, name: str) -> HttpRespon
         ).get(tool.name),
         "pinned": _pinned(place, agent, tool.name),
         "fields": fields,
-        "rehearsed": rehearsed(request, place, agent, tool, found.stage),
+        "rehearsed": rehearsed(request, agent, tool, found.stage),
     }
     return render.page(request, "permissions/cell.html", context)
 
 
-def rehearsed(request: HttpRequest, place: Place, agent: Agent, tool: tools.Facts, stage: rehearsal.Rehearsal) -> dict[str, Any] | None:
+def rehearsed(request: HttpRequest, agent: Agent, tool: tools.Facts, stage: rehearsal.Rehearsal) -> dict[str, Any] | None:
     """What the gate would say of the call in the address; None when there is none. Nothing is sent, held or written down."""
     if "simulate" not in request.GET:
         return None

@@ -45,6 +45,7 @@ NAVIGATION: Sequence[Item] = (
     Item("runs", "Runs", "runs", "runs_view", "r", on_phone=True),
     Item("agents", "Agents", "agent", "agents_view", "g", "Build"),
     Item("tools", "Tools", "tool", "tools_view", "t", "Build"),
+    Item("connect", "Connect", "plug", "agents_manage", "c", "Build"),
     Item("permissions", "Permissions", "grid", "policies_view", "p", "Control"),
     Item("policies", "Policies", "policy", "policies_view", "y", "Control"),
     Item("budgets", "Budgets", "money", "budgets_view", "b", "Control", on_phone=True),

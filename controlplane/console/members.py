@@ -8,10 +8,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
-from agents import organisations
-from agents.models import Member
+from agents import contracts, organisations, tools
+from agents.models import Agent, Member, Workspace
 from audit import outcomes, tenancy
-from controlplane.console import frame, render
+from controlplane.console import agent_tabs, asked, cells, coverage, deciders, frame, render
 from controlplane.console.frame import Place
 
 
@@ -20,6 +20,31 @@ from controlplane.console.frame import Place
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """Everybody of the organisation, those of this workspace first."""
     return _show(request, place)
+
+
+@require_GET
+@frame.page("members_manage", at="members")
+def person(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """What one person can do here: their permissions in words, what they may approve, the agents they own."""
+    try:
+        member = organisations.member(asked.identifier(identifier))
+    except organisations.NotFound as absent:
+        raise Http404 from absent
+    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
+    columns = [tools.version(place.organisation.id, id) for id in tools.active(place.workspace.id).values_list("id", flat=True)]
+    table = deciders.table(place, cells.field(place, agents, columns, unused_days=60))
+    held = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
+    context: dict[str, Any] = {
+        "member": member,
+        "roles": _roles(member, place),
+        "abilities": [(name, words, name in held) for name, words in Workspace._meta.permissions],
+        "line": next((line for line in table.lines if line.member.id == member.id), None),
+        "decided": table.tools,
+        "owns": [agent for agent in agents if agent.owner.person == member.person],
+        "seen": organisations.account(organisations.acting(member)).last_login,
+        "entries": agent_tabs.told(place, member.id),
+    }
+    return render.page(request, "members/person.html", context)
 
 
 @require_POST
@@ -92,17 +117,18 @@ def _show(
     request: HttpRequest, place: Place, *, refused: outcomes.Refused | None = None, typed: dict[str, str] | None = None
 ) -> HttpResponse:
     rows = []
+    last = organisations.last_seen()
     for member in organisations.members():
         held = _roles(member, place)
         abilities = sorted({permission for role in held for permission in organisations.ROLES[role]})
         is_me = member.person == place.principal.person
-        rows.append((member, held, [name for name in reversed(organisations.ROLES) if name not in held], abilities, is_me))
+        seen = last.get(member.user_id)
+        rows.append((member, held, [name for name in reversed(organisations.ROLES) if name not in held], abilities, is_me, seen))
     rows.sort(key=lambda row: (not row[1], row[0].name))
     context: dict[str, Any] = {
         "rows": rows,
         "roles": [(name, sorted(allowed)) for name, allowed in organisations.ROLES.items()],
-        "approvers": [member.name for member in organisations.holding("approvals_decide", place.workspace.id)],
-        "approvers_two": [member.name for member in organisations.holding("approvals_decide_two", place.workspace.id)],
+        "coverage": coverage.check(place),
         "refused": refused.as_dict() if refused else None,
         "typed": typed or {},
     }

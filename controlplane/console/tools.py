@@ -1,33 +1,23 @@
-"""Tools: what is registered, how a person classified it, what its arguments are, and which agents are pinned to it."""
+"""Tools: what is registered, how a person classified it, how it is used, what the rules make of it; and confirming or retiring one."""
 
-import json
+import datetime
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
 
-from agents import stops, tools
-from agents.models import ToolVersion
-from audit import outcomes
-from controlplane.console import asked, frame, render
+from agents import stops, tools, usage
+from agents.models import Tool, ToolVersion
+from audit import outcomes, tenancy
+from budgets import money
+from controlplane.console import asked, frame, render, tool_tabs
 from controlplane.console.frame import Place
 
-RULES = (
-    "enum",
-    "const",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "format",
-    "minItems",
-    "maxItems",
-    "default",
-)
-DEEPEST = 3
+WEEK = datetime.timedelta(days=7)
+UNUSED = datetime.timedelta(days=60)
 
 
 def standing(row: ToolVersion) -> str:
@@ -40,75 +30,117 @@ def standing(row: ToolVersion) -> str:
 @require_GET
 @frame.page("tools_view", at="tools")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
-    """The newest version of every tool."""
-    text, kind, risk = asked.text(request, "q").lower(), asked.text(request, "kind"), asked.text(request, "risk")
-    everything = list(tools.all_versions(place.workspace.id))
+    """The newest version of every tool, with its use."""
+    text, kind, risk, only = (asked.text(request, name) for name in ("q", "kind", "risk", "only"))
+    everything, now = list(tools.all_versions(place.workspace.id)), timezone.now()
     agents: dict[str, int] = {}
     for pin in tools.pinning(place.workspace.id):
         agents[pin.tool_version.tool_id] = agents.get(pin.tool_version.tool_id, 0) + 1
+    week = usage.of_tools(place.organisation.id, place.workspace.id, since=now - WEEK)
+    pairs, _ = usage.by_pair(place.organisation.id, place.workspace.id, since=now - UNUSED)
+    last: dict[str, datetime.datetime] = {}
+    for (_agent, name), pair in pairs.items():
+        last[name] = max(pair.last, last.get(name, pair.last))
+    stopped = {(stop.scope, stop.target) for stop in stops.engaged()}
     found = [
         row
         for row in everything
-        if text in f"{row.tool.name} {row.title} {row.tool.connector.slug}".lower()
+        if text.lower() in f"{row.tool.name} {row.title} {row.tool.connector.slug}".lower()
         and (not kind or row.is_write == (kind == "write"))
         and (not risk or row.risk == risk)
+        and (only != "unused" or row.tool.name not in last)
     ]
-    rows = [(row, standing(row), agents.get(row.tool_id, 0)) for row in found]
-    context = {"rows": rows, "everything": len(everything), "q": text, "kind": kind, "risk": risk, "risks": ToolVersion.Risk.values}
-    return render.page(request, "tools/list.html", context)
+    rows = [
+        {
+            "row": row,
+            "standing": standing(row),
+            "agents": agents.get(row.tool_id, 0),
+            "week": week.get(row.tool.name),
+            "last": last.get(row.tool.name),
+            "stopped": bool({("tool", row.tool_id), ("connector", row.tool.connector_id)} & stopped),
+        }
+        for row in found
+    ]
+    context = {"rows": rows, "everything": len(everything), "q": text, "kind": kind, "risk": risk, "only": only}
+    unused = sum(row.tool.name not in last for row in everything)
+    return render.page(request, "tools/list.html", context | {"risks": ToolVersion.Risk.values, "unused": unused})
 
 
 @require_GET
 @frame.page("tools_view", at="tools")
 def detail(request: HttpRequest, place: Place, name: str) -> HttpResponse:
-    """One tool."""
+    """One tool: one of its tabs."""
+    return _show(request, place, _get(place, name))
+
+
+@require_POST
+@frame.page("tools_manage", at="tools")
+def confirm(request: HttpRequest, place: Place, name: str) -> HttpResponse:
+    """Say what the newest version is, and turn it on. Saying it anew of one that is on writes a new version."""
     try:
-        tool = tools.get(asked.identifier(name), workspace=place.workspace)
+        given = _classification(request)
+        with tenancy.within(place.organisation.id, read_only=True):
+            tool = _get(place, name)
+        tools.confirm(by=place.principal, name=tool.name, workspace=place.workspace, classification=given)
+    except outcomes.Refused as refused:
+        with tenancy.within(place.organisation.id, read_only=True):
+            return _show(request, place, _get(place, name), refused=refused)
+    messages.success(request, f"{tool.name} is confirmed. Agents are pinned to it with their next version.")
+    return redirect(f"{place.root}/tools/{tool.name}")
+
+
+@require_POST
+@frame.page("tools_manage", at="tools")
+def retire(request: HttpRequest, place: Place, name: str) -> HttpResponse:
+    """Take the tool away from every agent."""
+    with tenancy.within(place.organisation.id, read_only=True):
+        tool = _get(place, name)
+    if tool.state != Tool.State.RETIRED:
+        tools.retire(by=place.principal, name=tool.name, workspace=place.workspace)
+    messages.success(request, f"{tool.name} is retired: every call of it is refused.")
+    return redirect(f"{place.root}/tools/{tool.name}")
+
+
+def _classification(request: HttpRequest) -> dict[str, Any]:
+    """What a person says a tool is. `preview` and `subjects` are not part of the form and stay as they are. Raises NotMoney."""
+    typed = {name: str(value).replace("\0", "").strip()[:200] for name, value in request.POST.items()}
+    found: dict[str, Any] = {
+        "is_write": typed.get("is_write") == "yes",
+        "is_reversible": typed.get("is_reversible") == "yes",
+        "data_domain": typed.get("data_domain", ""),
+        "redact": typed.get("redact", "").replace(",", " ").split()[:50],
+        "price_micros": money.parse(typed["price"]) if typed.get("price") else None,
+    }
+    if typed.get("risk") in ToolVersion.Risk.values:
+        found["risk"] = typed["risk"]
+    if typed.get("connector_class") in ToolVersion.Class.values:
+        found["connector_class"] = typed["connector_class"]
+    return found
+
+
+def _get(place: Place, name: str) -> Tool:
+    try:
+        return tools.get(asked.identifier(name), workspace=place.workspace)
     except outcomes.Refused as refused:
         raise Http404 from refused
-    versions = list(tools.versions(tool)[:20])
+
+
+def _show(request: HttpRequest, place: Place, tool: Tool, *, refused: outcomes.Refused | None = None) -> HttpResponse:
+    tab = asked.text(request, "tab") if request.method == "GET" else ""
+    tab = tab if tab in tool_tabs.TABS else "overview"
+    versions, own = list(tools.versions(tool)[:50]), f"{place.root}/tools/{tool.name}"
     row = versions[0]
-    context = {
+    held = {("tool", tool.id), ("connector", tool.connector_id)}
+    context: dict[str, Any] = {
         "tool": tool,
         "row": row,
         "standing": standing(row),
         "versions": versions,
-        "pins": list(tools.pinning(place.workspace.id, tool.id)),
-        "arguments": arguments(json.loads(row.input_schema)),
-        "schema": json.loads(row.input_schema),
-        "output": json.loads(row.output_schema) if row.output_schema else None,
-        "stop": next(
-            (stop for stop in stops.engaged() if (stop.scope, stop.target) in {("tool", tool.id), ("connector", tool.connector_id)}), None
-        ),
+        "tab": tab,
+        "tabs": [(name, word, f"{own}?tab={name}" if name != "overview" else own) for name, word in tool_tabs.TABS.items()],
+        "stop": next((stop for stop in stops.engaged() if (stop.scope, stop.target) in held), None),
+        "refused": refused.as_dict() if refused else None,
+        "now": timezone.now(),
     }
-    return render.page(request, "tools/detail.html", context)
-
-
-def arguments(schema: dict[str, Any], prefix: str = "", depth: int = 0) -> list[dict[str, Any]]:
-    """A schema's properties as rows: name, type, whether it must be there, what it must satisfy, what it means."""
-    rows: list[dict[str, Any]] = []
-    properties = schema.get("properties")
-    for name, each in (properties if isinstance(properties, dict) else {}).items():
-        found = each if isinstance(each, dict) else {}
-        said = found.get("description")
-        rules = [(rule, found[rule]) for rule in RULES if rule in found]
-        rows.append(
-            {
-                "name": prefix + name,
-                "type": _type(found),
-                "required": name in schema.get("required", []),
-                "rules": rules,
-                "said": said or "",
-            }
-        )
-        inner = found.get("items") if isinstance(found.get("items"), dict) else found
-        if depth < DEEPEST and isinstance(inner, dict):
-            rows += arguments(inner, f"{prefix}{name}{'[]' if inner is not found else ''}.", depth + 1)
-    return rows
-
-
-def _type(found: dict[str, Any]) -> str:
-    kind = found.get("type", found.get("$ref", "one of several" if "anyOf" in found or "oneOf" in found else "anything"))
-    named = " or ".join(map(str, kind)) if isinstance(kind, list) else str(kind)
-    items = found.get("items")
-    return f"{named} of {items.get('type', 'anything')}" if named == "array" and isinstance(items, dict) else named
+    context |= tool_tabs.FILL[tab](request, place, context)
+    return render.page(request, f"tools/{tab}.html", context, status=render.status_of(refused) if refused else 200)

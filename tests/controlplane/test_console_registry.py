@@ -16,7 +16,7 @@ from agents.models import Agent
 from audit import log, tenancy
 from budgets import reservations
 from controlplane.connectors import builtin
-from controlplane.console import tools as pages_tools
+from controlplane.console import tool_tabs
 from controlplane.demo import building, scene
 from tests.controlplane import builtin_world
 from tests.controlplane.console_visits import browser, root, text, visit
@@ -203,7 +203,7 @@ def test_a_nested_schema_becomes_a_flat_table() -> None:
             "odd": True,
         },
     }
-    rows = pages_tools.arguments(schema)
+    rows = tool_tabs.arguments(schema)
     assert [(row["name"], row["type"], row["required"]) for row in rows] == [
         ("lines", "array of object", True),
         ("lines[].sku", "string", False),

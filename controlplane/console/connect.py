@@ -1,0 +1,121 @@
+"""Connect: an agent of one's own in a few minutes. A key, a snippet, and what arrived, with errors in words."""
+
+import datetime
+import re
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from agents import arrivals, contracts, identity, organisations, policies, tools
+from agents.models import Agent
+from approvals import counts
+from audit import outcomes, tenancy
+from budgets import reservations
+from controlplane.console import asked, frame, render
+from controlplane.console.frame import Place
+
+DOORS = {"mcp": "MCP (streamable HTTP)", "rest": "REST"}
+LIFE = datetime.timedelta(days=30)
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+NEVER = "Change anything: it only reads."
+
+
+@require_GET
+@frame.page("agents_manage", at="connect")
+def show(request: HttpRequest, place: Place) -> HttpResponse:
+    """What to paste, and what came of it. The list asks again by itself while the page is open."""
+    return _show(request, place)
+
+
+@require_POST
+@frame.page("agents_manage", at="connect")
+def issue(request: HttpRequest, place: Place) -> HttpResponse:
+    """A fresh key: for an agent that is here, or for a new one that may only read. Shown in this answer and nowhere else."""
+    slug = request.POST.get("agent", "").strip()
+    new = request.POST.get("slug", "").strip().lower()
+    try:
+        with tenancy.within(place.organisation.id):
+            organisations.require(place.principal, "agents_manage", place.workspace.id)
+            agent = _registered(place, new) if new else contracts.get(slug, workspace=place.workspace)
+            issued = identity.issue(by=place.principal, agent=agent, label="connect", expires_in=LIFE)
+            return _show(request, place, issued=issued, agent=agent)
+    except outcomes.Refused as refused:
+        with tenancy.within(place.organisation.id, read_only=True):
+            return _show(request, place, refused=refused)
+
+
+def _registered(place: Place, slug: str) -> Agent:
+    """A read-only agent, pinned to every confirmed tool that reads."""
+    if not SLUG.fullmatch(slug):
+        raise organisations.Conflict(
+            "This name cannot be used.",
+            rule="agent_slug",
+            current=slug[:80],
+            limit="small letters, digits and hyphens",
+            next_step="Correct it.",
+        )
+    owner = organisations.member(place.principal.id)
+    agent = contracts.register(
+        by=place.principal, workspace=place.workspace, slug=slug, name=slug.replace("-", " ").capitalize(), owner=owner
+    )
+    reads = [row.tool.name for row in tools.active(place.workspace.id) if not row.is_write]
+    goal = contracts.Goal(purpose="Being connected: say here what it is for.", never=[NEVER])
+    contracts.publish(by=place.principal, agent=agent, goal=goal, pinning=contracts.Pinning(prompt="", tools=reads))
+    return contracts.get(slug, workspace=place.workspace)
+
+
+def _show(request: HttpRequest, place: Place, *, refused: outcomes.Refused | None = None, **fresh: Any) -> HttpResponse:
+    door = asked.text(request, "door") or request.POST.get("door", "")
+    door = door if door in DOORS else "mcp"
+    now, base = timezone.now(), settings.PUBLIC_URL
+    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
+    came = arrivals.newest(place.workspace.id, since=now - datetime.timedelta(hours=24))
+    token = fresh["issued"].token if "issued" in fresh else ""
+    context: dict[str, Any] = {
+        "door": door,
+        "doors": [(name, words, f"{place.root}/connect?door={name}") for name, words in DOORS.items()],
+        "base": base,
+        "snippet": _snippet(door, base, token or "remit_…"),
+        "check": f'curl -sS -H "Authorization: Bearer {token or "$REMIT_KEY"}" {base}/api/v1/tools',
+        "agents": agents,
+        "chosen": fresh["agent"].slug if "agent" in fresh else asked.text(request, "agent"),
+        "arrivals": came,
+        "now": now,
+        "steps": _steps(place, came),
+        "refused": refused.as_dict() if refused else None,
+    }
+    status = render.status_of(refused) if refused else 200
+    return render.page(request, "connect/page.html", context | fresh, fragment="arrivals", status=status)
+
+
+def _snippet(door: str, base: str, token: str) -> str:
+    if door == "mcp":
+        return (
+            '{\n  "mcpServers": {\n    "remit": {\n      "type": "http",\n'
+            f'      "url": "{base}/mcp",\n      "headers": {{"Authorization": "Bearer {token}"}}\n    }}\n  }}\n}}'
+        )
+    return (
+        f"export REMIT_KEY={token}\n"
+        f'# what it may call\ncurl -sS {base}/api/v1/tools -H "Authorization: Bearer $REMIT_KEY"\n'
+        "# a call of a tool; without a run of its own the agent's open one is used\n"
+        f'curl -sS {base}/api/v1/calls -H "Authorization: Bearer $REMIT_KEY" -H "Content-Type: application/json" \\\n'
+        '  -H "Idempotency-Key: first-1" -d \'{"tool": "NAME", "arguments": {}}\''
+    )
+
+
+def _steps(place: Place, came: list[arrivals.Arrival]) -> list[tuple[bool, str, str, str]]:
+    """(done, what, the page where it is done, the permission that page needs)."""
+    active, _ = policies.in_force(place.organisation.id, place.workspace.id)
+    approvers = organisations.holding("approvals_decide", place.workspace.id)
+    found = [
+        (any(not each.is_refused for each in came), "First call", "connect", "agents_manage"),
+        (tools.active(place.workspace.id).exists(), "First tool confirmed", "tools", "tools_view"),
+        (active is not None, "First rules in force", "policies", "policies_view"),
+        (reservations.balance("workspace", place.workspace.id).cap is not None, "First cap", "budgets", "budgets_view"),
+        (counts.any_approved(place.workspace.id), "First approval", "approvals", "approvals_view"),
+        (len(approvers[:2]) > 1, "Two people who may approve", "members", "members_manage"),
+    ]
+    return [(done, words, page if place.may(permission) else "", permission) for done, words, page, permission in found]
