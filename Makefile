@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 SOURCES := controlplane agents approvals audit budgets bench tests manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run links manage stop test fast real bench scale screenshots golden check migrate doctor reset format lock
+.PHONY: help setup setup-dev run links open connect manage stop test fast real bench scale screenshots golden check migrate doctor reset format lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,12 @@ manage: setup ## a management command beside them, as in DO="demo trigger loop -
 
 links: setup ## fresh one-time links into the demo's console
 	@$(SERVICES) exec -- $(BIN)/python manage.py demo links
+
+open: setup ## a fresh link, opened in the browser
+	@$(SERVICES) exec -- $(BIN)/python manage.py demo open
+
+connect: setup ## a key for an agent of your own, and what to paste
+	@$(SERVICES) exec -- $(BIN)/python manage.py demo connect
 
 stop: setup ## the servers, if a run was killed before it could stop them
 	@$(SERVICES) stop

@@ -15,6 +15,7 @@ from controlplane.console import caps as pages_caps
 from controlplane.console import cast, preferences, saved, signin
 from controlplane.console import connect as pages_connect
 from controlplane.console import explaining as pages_explaining
+from controlplane.console import first_steps as pages_first_steps
 from controlplane.console import frame as pages_frame
 from controlplane.console import health as pages_health
 from controlplane.console import jumps as pages_jumps
@@ -87,7 +88,11 @@ console: list[URLPattern | URLResolver] = [
     path("approvals/<str:identifier>", pages_approvals.detail),
     path("approvals/<str:identifier>/vote", pages_approvals.vote),
     path("overview", pages_overview.page),
-    path("demo/<str:story>", pages_overview.play),
+    path("demo/ask", pages_first_steps.ask),
+    path("demo/hide", pages_first_steps.hide),
+    path("demo/remove", pages_first_steps.leaving),
+    path("demo/removed", pages_first_steps.remove),
+    path("demo/<str:story>", pages_first_steps.play),
     path("go", pages_jumps.go),
     path("frame", pages_frame.fragment),
     path("views/save", saved.save),

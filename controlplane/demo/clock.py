@@ -33,16 +33,16 @@ class NoOwner(border.NotHere):
 @contextmanager
 def past() -> Iterator[None]:
     """While this lasts `set_back` works. Raises NoOwner."""
-    with _owner() as owner:
-        owner.execute(DATED_BACK)
+    with owner() as login:
+        login.execute(DATED_BACK)
     with connection.cursor() as cursor:
         cursor.execute("set synchronous_commit = off")  # what a crash forgets of a made-up past is played again
     try:
         yield
     finally:
         now()
-        with _owner() as owner:
-            owner.execute(TRUE)
+        with owner() as login:
+            login.execute(TRUE)
 
 
 def set_back(by: timedelta) -> None:
@@ -64,7 +64,8 @@ def now() -> None:
         cursor.execute("reset synchronous_commit")
 
 
-def _owner() -> psycopg.Connection:
+def owner() -> psycopg.Connection:
+    """The login of the tables' owner, where the demo may exist. Raises NoOwner."""
     border.check()
     given = os.environ.get("DATABASE_OWNER_URL", "")
     if not given:

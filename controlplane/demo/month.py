@@ -40,6 +40,12 @@ class Progress:
         return self.played >= self.of
 
 
+def is_there(made: Scene) -> bool:
+    """Whether nobody has removed the demo meanwhile."""
+    with tenancy.within(made.organisation, read_only=True):
+        return Organisation.objects.exists()
+
+
 def began(made: Scene) -> datetime:
     """The moment everything is dated back from: when the demo was built."""
     with tenancy.within(made.organisation, read_only=True):
@@ -121,7 +127,7 @@ def play(made: Scene, *, until: float | None = None, most: int = RUNS) -> int:
     for errand in errands_of(start, desk.letters()):
         if errand.number in known:
             continue
-        if played >= most or (until is not None and time.monotonic() > until):
+        if not is_there(made) or played >= most or (until is not None and time.monotonic() > until):
             break
         errand.ago += timezone.now() - start
         errands.play(made, errand, MARK)

@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
 
 from controlplane.connectors import builtin
-from controlplane.demo import allowance, building, clock, desk, history, month, playing, scene, tokens, waiting
+from controlplane.demo import allowance, building, clock, desk, history, month, playing, removal, scene, tokens, waiting
 
 PATIENCE_S = 6.0  # how much of the month a first visitor waits for; the rest is played while they look around
 
@@ -23,11 +24,16 @@ class Seeded:
     opened: tuple[playing.Standing, ...]
 
 
-def seed(dsn: str, slug: str = scene.SLUG, *, patience_s: float = PATIENCE_S) -> Seeded:
-    """Bring the demo to where a visitor may come. Does nothing that is done already. Raises playing.Stuck, clock.NoOwner."""
+def seed(dsn: str, slug: str = scene.SLUG, *, patience_s: float = PATIENCE_S, again: bool = False) -> Seeded:
+    """Bring the demo to where a visitor may come. Does nothing that is done already nor, unless `again`, after somebody removed it.
+
+    Raises playing.Stuck, clock.NoOwner.
+    """
     with _alone():
         builtin.install(dsn)
         found = scene.find(slug)
+        if found is None and not again and removal.was_removed(slug):
+            return Seeded(is_new=False, runs=0, opened=())
         runs, made = 0, found
         if made is None or any(history.missing(made)):
             with clock.past():
@@ -47,7 +53,9 @@ def remember(slug: str = scene.SLUG) -> int:
         return 0
     with _alone(), clock.past():
         played = month.play(made)
-    allowance.settle(made)
+        clock.set_back(timedelta(days=1))
+        if month.is_there(made):
+            allowance.settle(made)
     return played
 
 

@@ -37,7 +37,9 @@ def _execute(chosen: argparse.Namespace, root: Path) -> int:
     with ExitStack() as leaving:
         data = leaving.enter_context(surroundings.fresh_data(root, chosen.fresh)) if chosen.fresh else None
         variables = leaving.enter_context(surroundings.session(root, data))
-        return _beside(chosen.command, {"REMIT_DEMO": "1", **os.environ, **variables})
+        return _beside(
+            chosen.command, {"REMIT_DEMO": "1", **surroundings.at(data or surroundings.data_of(root)), **os.environ, **variables}
+        )
 
 
 def _migrate(_chosen: argparse.Namespace, root: Path) -> int:

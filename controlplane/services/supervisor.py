@@ -23,7 +23,7 @@ from controlplane.services.report import Ready, Report
 from controlplane.services.trouble import CannotStart
 
 READY_WITHIN_S = 60.0
-SHOWS_WITHIN_S = 10.0  # the seed has ended by now: what it left is there, or will not come
+SHOWS_WITHIN_S = 25.0  # the seed has ended by now: what it left is there, or will not come
 TOO_MANY_CRASHES = 3
 TICK_S = 0.1
 SERVERS_EVERY_S = 2.0

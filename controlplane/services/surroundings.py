@@ -40,6 +40,15 @@ def environment(root: Path, data: Path | None = None) -> dict[str, str]:
         return _variables(data)
 
 
+def at(data: Path) -> dict[str, str]:
+    """Where the Remit that runs from this data is reached, as the variable that says so; nothing when none runs."""
+    try:
+        _, _, url = (data / "run.lock").read_text().strip().partition(" ")
+    except OSError:
+        return {}
+    return {"REMIT_PUBLIC_URL": url} if url else {}
+
+
 def fallen(data: Path) -> bool:
     """Whether a server that ought to run does not."""
     return not all(server.is_running for server in _servers(data))

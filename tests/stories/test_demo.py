@@ -296,10 +296,10 @@ def test_a_run_of_the_past_is_right_when_it_is_written(earlier: Stage) -> None:
         decided = dict(Request.objects.values_list("run_id", "state"))
         assert [decided.get(played[twist]) for twist in TWISTS] == ["APPLIED", "DENIED", "EXPIRED", "APPLIED", None]
         for run in runs.values():
+            assert run.finished_at is not None
             written = [run.started_at, run.finished_at, *(entry.at for entry in log.entries(run=run.id))]
             written += [call.created_at for call in Call.objects.filter(run=run)]
             assert all(then - timedelta(minutes=1) <= at <= then + timedelta(hours=2) for at in written), written
-            assert run.finished_at is not None
             assert run.finished_at - run.started_at > timedelta(seconds=2)
         for entry in log.entries():
             assert hashlib.sha256(b"\0" + entry.body.encode()).digest() == bytes(entry.leaf)

@@ -2,6 +2,7 @@
 
 import os
 import time
+import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from controlplane.demo import border, links, playing, scene, seeding, stories, tokens, waiting
+from controlplane.demo import border, links, own_agent, playing, scene, seeding, stories, tokens, waiting
 from controlplane.demo.scene import Scene
 from controlplane.management import plain
 
@@ -19,7 +20,8 @@ class Command(plain.Plain):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        verbs.add_parser("seed", help="build what is missing; nothing when all is there")
+        seed = verbs.add_parser("seed", help="build what is missing; nothing when all is there")
+        seed.add_argument("--again", action="store_true", help="also after somebody removed the demo")
         verbs.add_parser("history", help="play what is left of the month before, beside a running Remit")
         show = verbs.add_parser("waiting", help="the requests that wait for a person")
         show.add_argument("--json", action="store_true")
@@ -27,6 +29,8 @@ class Command(plain.Plain):
         trigger.add_argument("story", choices=sorted(stories.BY_NAME))
         trigger.add_argument("--wait", action="store_true", help="until it ended or waits for people, and say how")
         verbs.add_parser("tokens", help="personal tokens of the demo's people")
+        verbs.add_parser("connect", help="a key for an agent of your own, and what to paste")
+        verbs.add_parser("open", help="a fresh link into the console, opened in the browser")
         verbs.add_parser("links", help="fresh one-time links into the console")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -36,9 +40,9 @@ class Command(plain.Plain):
         except (border.NotHere, playing.Stuck) as no:
             raise CommandError(str(no)) from no
 
-    def seed(self, dsn: str, _options: Mapping[str, Any]) -> None:
+    def seed(self, dsn: str, options: Mapping[str, Any]) -> None:
         began = time.monotonic()
-        done = seeding.seed(dsn)
+        done = seeding.seed(dsn, again=options["again"])
         said = [f"{scene.NAME} was built"] if done.is_new else []
         said += [f"{done.runs} runs were played"] if done.runs else []
         said += [f"asked people: {request.title}" for each in done.opened for request in each.waiting]
@@ -65,6 +69,19 @@ class Command(plain.Plain):
             self.say(f"{each.state}  {each.summary}".rstrip())
             self.say(*(f"{asked.id}  {asked.title}  ({asked.required} to sign: {' '.join(asked.reasons)})" for asked in each.waiting))
 
+    def connect(self, _dsn: str, _options: Mapping[str, Any]) -> None:
+        made = _there()
+        connected = own_agent.connect(made)
+        self.say(f"{own_agent.SLUG}  {'registered, ' if connected.is_new else ''}read-only until somebody raises its stage")
+        self.say(f"Watch it  {settings.PUBLIC_URL}/{scene.SLUG}/{scene.DESK}/agents/{own_agent.SLUG}")
+        self.say(f"Key       {connected.key}   shown once, for {own_agent.LASTS.days} days", "")
+        self.say(*own_agent.snippets(settings.PUBLIC_URL, connected.key))
+
+    def open(self, _dsn: str, _options: Mapping[str, Any]) -> None:
+        address = settings.PUBLIC_URL + next(iter(links.fresh(_there()).values()))
+        self.say(address)
+        webbrowser.open(address)
+
     def links(self, _dsn: str, _options: Mapping[str, Any]) -> None:
         self.say(*(f"{view:<9} {settings.PUBLIC_URL}{address}" for view, address in links.fresh(_there()).items()))
 
@@ -84,6 +101,8 @@ VERBS: Mapping[str, Callable[[Command, str, Mapping[str, Any]], None]] = {
     "history": Command.history,
     "waiting": Command.waiting,
     "trigger": Command.trigger,
+    "connect": Command.connect,
+    "open": Command.open,
     "tokens": Command.tokens,
     "links": Command.links,
 }
