@@ -12,7 +12,7 @@ from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
 from controlplane.console import caps as pages_caps
-from controlplane.console import cast, preferences, saved, signin
+from controlplane.console import cast, kit, preferences, saved, signin
 from controlplane.console import connect as pages_connect
 from controlplane.console import explaining as pages_explaining
 from controlplane.console import first_steps as pages_first_steps
@@ -156,5 +156,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("demo/as", cast.take),
     path("go/<str:identifier>", pages_jumps.anywhere),
     path("workspaces", pages_jumps.workspaces),
+    path("ui-kit", kit.show),
     path("<slug:tenant>/<slug:workspace>/", include(console)),
 ]

@@ -2,6 +2,7 @@
    this without it. */
 "use strict";
 window.Remit = (function () {
+  document.documentElement.classList.add("js");
   var body = document.body, root = body.dataset.root || "";
   function one(selector, within) { return (within || document).querySelector(selector); }
   function all(selector, within) { return Array.from((within || document).querySelectorAll(selector)); }

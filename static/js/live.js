@@ -1,6 +1,6 @@
 /* Live: a signal says that a topic changed, and the page asks again at its ordinary address. Never stale in silence: the server repeats how
    many signals each topic has had; a number that does not fit, a return to the tab and a new connection are looked into before it says Live.
-   An element names the topics it follows (data-topics, or remit:x in hx-trigger), and its address (hx-get). */
+   An element names the topics it follows (data-topics, or remit:x in hx-trigger), and its address (data-get, or hx-get). */
 "use strict";
 (function () {
   var R = window.Remit, body = document.body, pill = R.one("#live");
@@ -32,7 +32,7 @@
   // One request at a time for an element; what changes meanwhile is looked at after it.
   function refresh(e) {
     if (e.busy) { e.again = true; return e.busy; }
-    var address = e.getAttribute("hx-get") || location.href;
+    var address = e.dataset.get || e.getAttribute("hx-get") || location.href;
     e.busy = fetch(address, { headers: { "HX-Request": "true", "HX-Target": e.id, "HX-Current-URL": location.href } }).then(function (answer) {
       if (answer.status === 401 || answer.redirected) { leave(); throw new Error("out"); }
       if (!answer.ok && answer.status !== 404) throw new Error(answer.status);

@@ -7,9 +7,10 @@ from agents.models import SavedView
 from audit import tenancy
 from tests.controlplane import browsing
 from tests.controlplane.browsing import HOSTILE
+from tests.world import World
 
 
-def named(world, name, page="runs"):
+def named(world: World, name: str, page: str = "runs") -> dict[str, views.View]:
     with tenancy.within(world.organisation):
         return {view.name: view for view in views.listed(by=world.people[name], workspace=world.workspace, page=page)}
 
