@@ -11,6 +11,7 @@ PAGES = {
     "approvals": "how-to/approve",
     "runs": "how-to/read-run",
     "agents": "tutorials/first-agent",
+    "connect": "how-to/connect-mcp",
     "tools": "how-to/wrap-rest-api",
     "permissions": "explanation/tiers",
     "policies": "how-to/rules",

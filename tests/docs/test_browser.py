@@ -26,6 +26,7 @@ def origin(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_axe_finds_nothing_and_no_page_scrolls_sideways_on_a_phone(origin: str) -> None:
     found: list[str] = []
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:

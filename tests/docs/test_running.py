@@ -57,6 +57,7 @@ def test_pages_run_that_should() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_what_pages_say_to_type_does_what_they_show(stage: Stage) -> None:
     """One test, so that one fleet is enough on however many cores. The pages are independent of each other."""
     for slug in PAGES:
