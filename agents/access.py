@@ -19,7 +19,7 @@ from agents.models import Agent
 from audit import outcomes
 
 TIERS = ("AUTO", "ONE", "TWO", "REFUSED")
-CIRCUMSTANCES = ("subject", "owners", "unknown_objects", "calls", "writes", "hour", "weekday")
+CIRCUMSTANCES = ("subject", "owners", "unknown_objects", "calls", "writes", "hour", "weekday", "day")
 Holds = Literal["ALWAYS", "NEVER", "OPEN"]
 
 
@@ -241,6 +241,7 @@ def _closed(agent: Agent, tool: str, word: str, why: str) -> Access:
 def _verdicts(compiled: cedar.Compiled, agent: vocabulary.AgentFacts, tool: str, hour: int, weekday: int) -> tuple[Verdict, Verdict]:
     """(in a fresh run now with any arguments, in any circumstances)."""
     fresh = {"subject": [], "owners": [], "unknown_objects": False, "calls": 0, "writes": 0, "hour": hour, "weekday": weekday}
+    fresh["day"] = _unknown("day")  # a rule that ends on a day says so in the cell
     return _verdict(compiled, agent, tool, fresh), _verdict(compiled, agent, tool, {name: _unknown(name) for name in CIRCUMSTANCES})
 
 

@@ -233,7 +233,7 @@ def as_record(decision: Decision, request: vocabulary.Request) -> dict[str, Any]
         },
         "action": request.action, "model": request.model, "arguments": "kept with the call", "subject": sorted(request.subject),
         "owners": sorted(request.owners), "unknown_objects": request.unknown_objects, "calls": request.calls, "writes": request.writes,
-        "hour": request.hour, "weekday": request.weekday, "stage": request.stage,
+        "hour": request.hour, "weekday": request.weekday, "day": request.day, "stage": request.stage,
     }  # fmt: skip
     said = {
         "allowed": decision.allowed, "tier": decision.tier, "policies": list(decision.policies), "reasons": list(decision.reasons),

@@ -20,6 +20,8 @@ RISKS = frozenset({"low", "medium", "high", "critical"})
 CATEGORIES = frozenset({"workflow", "bounded", "open"})
 STAGES = frozenset({"READ_ONLY", "DRAFT", "NARROW", "GATED", "WIDE"})
 
+NEVER = 99991231  # a day that no rule with an end reaches: who does not say which day it is gets nothing that ends
+
 MODEL = "model"  # the one action of every model call
 GROUPS = frozenset({"call", "read", "write"})
 RESERVED = GROUPS | {MODEL}  # no tool may bear these names
@@ -78,6 +80,7 @@ class Request:
     writes: int = 0
     hour: int = 0
     weekday: int = 1
+    day: int = NEVER
     stage: str = ""  # the run's stage; empty means the agent's
 
 
@@ -117,6 +120,7 @@ def _context(arguments: shapes.Shape) -> shapes.Shape:
         writes=shapes.LONG,
         hour=shapes.LONG,
         weekday=shapes.LONG,
+        day=shapes.LONG,
         stage=shapes.STRING,
         args=arguments,
     )
@@ -194,6 +198,7 @@ class Vocabulary:
             "writes": request.writes,
             "hour": request.hour,
             "weekday": request.weekday,
+            "day": request.day,
             "stage": request.stage or request.agent.stage,
             "args": shapes.represent(self._arguments[request.action], request.arguments),
         }

@@ -4,12 +4,13 @@ If the target moved, nothing is decided: the request gets a new plan, and the pe
 transaction that votes, never inside it; when the call is sent, everything is checked once more (`recovery.resume`, `gate_intend`).
 """
 
+import datetime
 import functools
 
 from agents import runs, tools
-from agents.models import Call
+from agents.models import Call, PolicySet
 from agents.organisations import Principal
-from approvals import denials, plans, requests, tiers
+from approvals import denials, plans, requests, rules, tiers
 from approvals.models import Plan, Request, Vote
 from audit import tenancy, vault
 from controlplane import effects, examination, gate, recovery
@@ -23,6 +24,14 @@ def vote(
     if verdict == Vote.Verdict.APPROVE:
         _look_first(by=by, request_id=request_id, plan_digest=plan_digest)
     return requests.vote(by=by, request_id=request_id, verdict=verdict, plan_digest=plan_digest, reason=reason, denial=denial)
+
+
+def approve_and_propose(
+    *, by: Principal, request_id: str, plan_digest: str, limit: int | None, until: datetime.date | None, comment: str = ""
+) -> PolicySet:
+    """`rules.approve_and_propose`, after the target was read again."""
+    _look_first(by=by, request_id=request_id, plan_digest=plan_digest)
+    return rules.approve_and_propose(by=by, request_id=request_id, plan_digest=plan_digest, limit=limit, until=until, comment=comment)
 
 
 def check(*, by: Principal, request_id: str) -> Request:

@@ -162,6 +162,7 @@ def request_of(organisation: str, context: dict[str, Any], tool: tools.Facts, ar
         writes=context["run"]["writes"],
         hour=context["hour"],
         weekday=context["weekday"],
+        day=context["day"],
     )
 
 

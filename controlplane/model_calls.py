@@ -131,6 +131,7 @@ def _examine(asked: Asked, context: dict[str, Any]) -> tuple[examination.Examine
             writes=context["run"]["writes"],
             hour=context["hour"],
             weekday=context["weekday"],
+            day=context["day"],
         )
         decision = examination.decide(organisation, context, request)
         if not decision.allowed or decision.tier != "AUTO":

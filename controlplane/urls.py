@@ -84,9 +84,10 @@ api: list[URLPattern | URLResolver] = [
     re_path(r"[\s\S]*", errors.not_there),  # a line break, too, is no way out to a page
 ]
 console: list[URLPattern | URLResolver] = [
-    path("approvals", pages_approvals.inbox),
+    path("approvals", pages_approvals.listed),
     path("approvals/<str:identifier>", pages_approvals.detail),
-    path("approvals/<str:identifier>/vote", pages_approvals.vote),
+    path("approvals/<str:identifier>/rule", pages_approvals.rule),
+    path("approvals/<str:identifier>/<slug:verb>", pages_approvals.act),
     path("overview", pages_overview.page),
     path("demo/ask", pages_first_steps.ask),
     path("demo/hide", pages_first_steps.hide),

@@ -86,6 +86,7 @@ STATUS: dict[str, int] = {
     "not_eligible": 403,
     "reason_needed": 422,
     "no_more_time": 409,
+    "no_rule": 409,
     "too_many_rounds": 409,
     "fresh_sign_in": 403,
     # Remit itself

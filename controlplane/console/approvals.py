@@ -1,56 +1,181 @@
-"""Approvals: what waits, what exactly it would change, and the decision.
+"""Approvals: the inbox, one request, and everything that a person may answer. Every act is a form; a refusal is said on the page."""
 
-The page shows facts computed by us; the agent's words are marked as such.
-"""
-
-import json
+import datetime
+from collections.abc import Callable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agents import runs, tools
-from approvals import requests, tiers
+from agents import contracts, tools
+from approvals import deadlines, denials, ends, inbox, remarks, requests, rules
 from approvals.models import Request
 from audit import outcomes, tenancy
-from budgets import reservations
-from controlplane import deciding
-from controlplane.console import frame, render
+from controlplane import deciding, guard
+from controlplane.console import asked, case, frame, render
 from controlplane.console.frame import Place
 
-TABS = {"mine": "Needs me", "waiting": "Waiting for others", "decided": "Decided", "all": "All"}
-SHOWN = 50
+SHOWN, MOST_KEPT = 50, 60
+TIERS = {"ONE": "One human", "TWO": "Two humans"}
+Act = Callable[[HttpRequest, Place, str], object]
 
 
+@require_GET
 @frame.page("approvals_view", at="approvals")
-def inbox(request: HttpRequest, place: Place) -> HttpResponse:
-    """The list alone, or with the first request that needs this person opened beside it."""
+def listed(request: HttpRequest, place: Place) -> HttpResponse:
+    """The list, on wide screens with the first request that needs this person beside it."""
     return _show(request, place, None)
 
 
+@require_GET
 @frame.page("approvals_view", at="approvals")
 def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One request."""
     return _show(request, place, _get(place, identifier))
 
 
+def _vote(request: HttpRequest, place: Place, identifier: str) -> object:
+    """Approve or deny the plan whose digest the page showed."""
+    given = request.POST
+    verdict = given.get("verdict", "")
+    with tenancy.within(place.organisation.id, read_only=True):
+        required = _get(place, identifier).required
+    if verdict == "APPROVE":
+        guard.require_fresh(request, required=required)
+    reason = ": ".join(part for part in (given.get("chip", ""), given.get("reason", "").strip()) if part)
+    scope = denials.scope_of(given.get("scope", denials.CALL), ends_run=given.get("then") == "end")
+    reason = given.get("comment", "") if verdict == "APPROVE" else reason
+    by, digest = place.principal, given.get("plan", "")
+    return deciding.vote(by=by, request_id=identifier, verdict=verdict, plan_digest=digest, reason=reason, denial=scope)
+
+
+def _send_back(request: HttpRequest, place: Place, identifier: str) -> object:
+    given = request.POST
+    hint = ends.Hint(given.get("field", ""), given.get("expected", ""), given.get("note", ""))
+    return ends.send_back(by=place.principal, request_id=identifier, plan_digest=given.get("plan", ""), hint=hint)
+
+
+def _extend(_: HttpRequest, place: Place, identifier: str) -> object:
+    return deadlines.extend(by=place.principal, request_id=identifier)
+
+
+def _check(_: HttpRequest, place: Place, identifier: str) -> object:
+    return deciding.check(by=place.principal, request_id=identifier)
+
+
+def _comment(request: HttpRequest, place: Place, identifier: str) -> object:
+    return remarks.comment(by=place.principal, request_id=identifier, text=request.POST.get("text", ""))
+
+
+def _withdraw(request: HttpRequest, place: Place, identifier: str) -> object:
+    return ends.withdraw(by=place.principal, request_id=identifier, reason=request.POST.get("why", ""))
+
+
+def _lift(request: HttpRequest, place: Place, _: str) -> object:
+    return denials.lift(by=place.principal, denial_id=request.POST.get("denial", "")[:80])
+
+
+ACTS: dict[str, Act] = {
+    "vote": _vote,
+    "send-back": _send_back,
+    "extend": _extend,
+    "check": _check,
+    "comment": _comment,
+    "withdraw": _withdraw,
+    "lift": _lift,
+}
+
+
 @require_POST
 @frame.page("approvals_view", at="approvals")
-def vote(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
-    """Approve or deny the plan whose digest the page showed. A refusal is said on the page, and nothing typed is lost."""
-    verdict, reason = request.POST.get("verdict", ""), request.POST.get("reason", "")
+def act(request: HttpRequest, place: Place, identifier: str, verb: str) -> HttpResponse:
+    """One act on one request. What was typed is not lost when it is refused."""
+    if verb not in ACTS:
+        raise Http404
+    with tenancy.within(place.organisation.id, read_only=True):
+        _get(place, identifier)
     try:
-        deciding.vote(by=place.principal, request_id=identifier, verdict=verdict, plan_digest=request.POST.get("plan", ""), reason=reason)
+        ACTS[verb](request, place, identifier)
     except outcomes.Refused as refused:
-        with tenancy.within(place.organisation.id):
-            return _show(request, place, _get(place, identifier), refused=refused, reason=reason)
+        with tenancy.within(place.organisation.id, read_only=True):
+            return _show(request, place, _get(place, identifier), refused=refused, verb=verb)
+    return redirect(_next(request, place, identifier, verb))
+
+
+@require_http_methods(["GET", "POST"])
+@frame.page("policies_propose", at="approvals")
+def rule(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """The narrowest rule that would have let this pass, what it would have done in 30 days, and the button that approves and proposes."""
+    if request.method == "GET":
+        return _rule(request, place, identifier)
+    given, refused = request.POST, None
+    try:
+        with tenancy.within(place.organisation.id, read_only=True):
+            guard.require_fresh(request, required=_get(place, identifier).required)
+        limit, until = _limit(given.get("limit", "")), asked.a_day(given.get("until", ""))
+        comment, digest = given.get("comment", "")[:500], given.get("plan", "")
+        deciding.approve_and_propose(
+            by=place.principal, request_id=identifier, plan_digest=digest, limit=limit, until=until, comment=comment
+        )
+    except outcomes.Refused as no:
+        refused = no
+    if refused is not None:
+        with tenancy.within(place.organisation.id, read_only=True):
+            return _rule(request, place, identifier, refused=refused)
     return redirect(f"{place.root}/approvals/{identifier}")
+
+
+def _limit(text: str) -> int | None:
+    """A whole number as typed; None for none, and -1, which no rule allows, for what is no number."""
+    text = text.strip()
+    if not text:
+        return None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else -1
+
+
+def _rule(request: HttpRequest, place: Place, identifier: str, *, refused: outcomes.Refused | None = None) -> HttpResponse:
+    opened = _get(place, identifier)
+    tool = tools.version(opened.organisation_id, opened.tool_version_id)
+    given = request.POST if request.method == "POST" else request.GET
+    context: dict[str, Any] = {"opened": opened, "plan": opened.plan, "tool": tool, "refused": refused.as_dict() if refused else None}
+    context |= {"why_not": rules.why_not(opened, tool), "number": rules.number(opened, tool), "given": given}
+    try:
+        found = rules.draft(opened, tool, limit=_limit(given.get("limit", "")), until=asked.a_day(given.get("until", "")))
+        context |= {"draft": found, "test": rules.back_test(opened, found)}
+    except outcomes.Refused as no:
+        context["problem"] = no.as_dict()
+    return render.page(request, "approvals/rule.html", context, status=render.status_of(refused) if refused else 200)
+
+
+def _next(request: HttpRequest, place: Place, identifier: str, verb: str) -> str:
+    """Where a person goes on: at the record, or at the next request that needs them when they asked for that."""
+    kept = {name: str(request.GET[name]) for name in (*_FILTERS, "tab", "on") if request.GET.get(name)}
+    if verb in {"vote", "send-back"} and kept.get("on") == "next":
+        with tenancy.within(place.organisation.id, read_only=True):
+            following = _following(request, place, identifier)
+        identifier, kept = (following.id, {**kept, "done": identifier}) if following else (identifier, kept)
+    return f"{place.root}/approvals/{identifier}" + (f"?{urlencode(kept)}" if kept else "")
+
+
+def _following(request: HttpRequest, place: Place, identifier: str) -> Request | None:
+    """The most urgent request that needs this person, other than this one."""
+    found = _narrow(request).of(inbox.tab("mine", by=place.principal, workspace=place.workspace.id))
+    return inbox.by_urgency(found, requests.database_now()).exclude(id=identifier).first()
+
+
+_FILTERS = ("agent", "tool", "tier", "q")
+
+
+def _narrow(request: HttpRequest) -> inbox.Narrow:
+    found = {name: asked.text(request, name) for name in _FILTERS}
+    return inbox.Narrow(found["agent"], found["tool"], found["tier"] if found["tier"] in TIERS else "", found["q"])
 
 
 def _get(place: Place, identifier: str) -> Request:
     try:
-        found = requests.get(identifier, by=place.principal)
+        found = requests.get(asked.identifier(identifier), by=place.principal)
     except outcomes.Refused as refused:
         raise Http404 from refused
     if found.workspace_id != place.workspace.id:
@@ -59,79 +184,114 @@ def _get(place: Place, identifier: str) -> Request:
 
 
 def _show(
-    request: HttpRequest, place: Place, opened: Request | None, *, refused: outcomes.Refused | None = None, reason: str = ""
+    request: HttpRequest, place: Place, opened: Request | None, *, refused: outcomes.Refused | None = None, verb: str = ""
 ) -> HttpResponse:
-    tab = request.GET.get("tab", "") or ("mine" if place.may("approvals_decide") else "all")
-    mine = requests.decidable(by=place.principal, workspace=place.workspace.id)
-    listed = {
-        "mine": mine,
-        "waiting": requests.waiting_for(by=place.principal, workspace=place.workspace.id).exclude(id__in=mine.values("id")),
-        "decided": requests.waiting_for(by=place.principal, workspace=place.workspace.id, state="")
-        .exclude(state="OPEN")
-        .order_by("-decided_at", "-id"),
-        "all": requests.waiting_for(by=place.principal, workspace=place.workspace.id, state="").order_by("-opened_at", "-id"),
-    }.get(tab, mine)
-    rows = list(listed[: SHOWN + 1])
+    target = request.headers.get("HX-Target", "") if request.headers.get("HX-Request") == "true" else ""
     context: dict[str, Any] = {
-        "tabs": TABS,
-        "tab": tab,
-        "rows": rows[:SHOWN],
-        "more": len(rows) > SHOWN,
-        "mine": mine.count(),
         "has_detail": opened is not None,
         "refused": refused.as_dict() if refused else None,
-        "reason": reason,
+        "verb": verb,
+        "given": request.POST,
+        "after": "next" if request.GET.get("on") == "next" else "",
     }
-    if opened is None and rows and tab == "mine":
-        opened = requests.get(rows[0].id, by=place.principal)
-    if opened is not None:
-        context |= _opened(place, opened)
-    return render.page(
-        request, "approvals/inbox.html", context, fragment=_fragment(request), status=render.status_of(refused) if refused else 200
-    )
+    status = render.status_of(refused) if refused else 200
+    if target != "detail":
+        context |= _list(request, place)
+    if opened is None and target == "" and context["tab"] == "mine" and context["rows"]:
+        opened = requests.get(context["rows"][0].id, by=place.principal)
+    if opened is not None and target != "list":
+        seen = str(request.POST.get("plan", "") if refused else request.GET.get("seen", ""))[:128]
+        context |= case.facts(place, opened, view=asked.text(request, "view"), seen=seen, fresh=guard.is_fresh(request))
+        query = {name: request.GET.get(name, "") for name in (*_FILTERS, "tab", "on", "view") if request.GET.get(name)}
+        context |= {
+            "query": urlencode(query),
+            "view_query": urlencode({name: value for name, value in query.items() if name != "view"}),
+            "unfolded": request.GET.get("unchanged") == "1",
+            "next_one": _following(request, place, opened.id) if opened.state != Request.State.OPEN else None,
+        }
+    context["opened_id"] = opened.id if opened else asked.text(request, "at")
+    return render.page(request, "approvals/inbox.html", context, fragment=target if target in {"list", "detail"} else "", status=status)
 
 
-def _fragment(request: HttpRequest) -> str:
-    return "list" if request.headers.get("HX-Target") == "list" else "detail" if request.headers.get("HX-Target") == "detail" else ""
+# The list -----------------------------------------------------------------------------------------------------------------
 
 
-def _opened(place: Place, opened: Request) -> dict[str, Any]:
-    """Everything the decision needs, as plain values."""
-    plan, call = opened.plan, opened.call
-    changes = json.loads(plan.changes)
-    facts = tools.version(opened.organisation_id, opened.tool_version_id)
-    why_not = tiers.why_not(place.principal, required=opened.required, requesters=opened.requesters, workspace=opened.workspace_id)
-    votes = list(requests.votes(opened))
-    voted = any(vote.member_id == place.principal.id for vote in votes)
-    agent_balance = reservations.balance("workspace", place.workspace.id)
+def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
+    tab = asked.text(request, "tab") or ("mine" if place.may("approvals_decide") else "all")
+    tab = tab if tab in inbox.TABS else "all"
+    narrow, by, workspace = _narrow(request), place.principal, place.workspace.id
+    every = inbox.tab(tab, by=by, workspace=workspace)
+    found, column, since = _ordered(request, narrow.of(every), tab)
+    rows = list(found[: SHOWN + 1])
+    more, rows = len(rows) > SHOWN, rows[:SHOWN]
+    chosen = {name: value for name, value in zip(_FILTERS, (narrow.agent, narrow.tool, narrow.tier, narrow.text), strict=True) if value}
     return {
-        "opened": opened,
-        "plan": plan,
-        "call": call,
-        "changes": changes,
-        "viewer": plan.viewer,
-        "facts": json.loads(plan.facts),
-        "tool": facts,
-        "votes": votes,
-        "why_not": "You have voted." if voted and opened.state == "OPEN" else why_not if opened.state == "OPEN" else "",
-        "may_decide": opened.state == "OPEN" and not why_not and not voted,
-        "arguments": json.loads(call.arguments),
-        "said": _said(call),
-        "result": json.loads(call.result) if call.result else None,
-        "balance": agent_balance,
-        "effect": runs.effects(opened.run).filter(call=call).first(),
-        "eligible": requests.eligible(opened),
+        "tabs": inbox.TABS,
+        "tab": tab,
+        "rows": _with_kept(request, rows, workspace),
+        "counts": {name: inbox.counted(name, by=by, workspace=workspace) for name in ("mine", "waiting", "own")},
+        "keep": "".join(f"&keep={row.id}" for row in rows) if tab in {"mine", "waiting"} else "",
+        "next_page": asked.address(request, below=_cursor(rows[-1], column, since), at=None) if more else "",
+        "is_first": not request.GET.get("below"),
+        "first_page": asked.address(request, below=None),
+        "chips": [(name, value, asked.address(request, **{name: None, "below": None})) for name, value in chosen.items()],
+        "chosen": chosen,
+        "unfiltered": inbox.counted(tab, by=by, workspace=workspace) if chosen and not rows else 0,
+        "agents": [agent.slug for agent in contracts.in_workspace(workspace)],
+        "tools": [row.tool.name for row in tools.active(workspace) if row.is_write],
+        "tiers": TIERS,
+        "health": inbox.health(by=by, workspace=workspace),
+        "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],
+        "last": inbox.last_decision(workspace) if not rows else None,
+        "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next"),
+        "list_query": urlencode({**chosen, "tab": tab, **({"on": "next"} if request.GET.get("on") == "next" else {})}),
     }
 
 
-def _said(call: Any) -> str:
-    """What the agent wrote as its reason, if its tool takes one. It is shown as the agent's words and nothing more."""
-    arguments = json.loads(call.arguments)
-    return next(
-        (
-            str(arguments[name])
-            for name in ("reason", "why", "note", "comment", "summary")
-            if isinstance(arguments, dict) and arguments.get(name)
-        ),
-        "",
-    )
+def _ordered(request: HttpRequest, found: Any, tab: str) -> tuple[Any, str, datetime.datetime]:
+    """The rows in their order, below the row that the reader has seen last."""
+    since, value, identifier = _below(asked.text(request, "below"))
+    column = "urgency" if tab in {"mine", "waiting"} else "decided_at" if tab == "decided" else "opened_at"
+    since = since or requests.database_now()
+    found = inbox.by_urgency(found, since) if column == "urgency" else inbox.by_time(found, column)
+    if identifier:
+        found = inbox.beyond(found, column, int(value) if column == "urgency" else since, identifier)
+    return found, column, since
+
+
+def _below(text: str) -> tuple[datetime.datetime | None, str, str]:
+    """`2026-11-21T10:00:00+00:00~123~APR-1`; a stranger's text is no row."""
+    moment, _, rest = text.partition("~")
+    value, _, identifier = rest.partition("~")
+    try:
+        at = datetime.datetime.fromisoformat(moment.replace(" ", "+"))
+        int(value or "0")
+    except ValueError:
+        return None, "", ""
+    good = at.tzinfo is not None and identifier.isprintable() and len(value) < 19
+    return (at, value or "0", identifier[:40]) if good else (None, "", "")
+
+
+def _cursor(row: Any, column: str, since: datetime.datetime) -> str:
+    if column == "urgency":
+        return f"{since.isoformat()}~{row.urgency}~{row.id}"
+    return f"{(getattr(row, column) or since).isoformat()}~0~{row.id}"
+
+
+def _with_kept(request: HttpRequest, rows: list[Request], workspace: str) -> list[Request]:
+    """Rows that left the list while it was looked at stay where they were, greyed, until the reader moves on (R7)."""
+    before = [
+        identifier
+        for identifier in request.GET.getlist("keep")[:MOST_KEPT]
+        if identifier.isascii() and identifier.isprintable() and len(identifier) < 40
+    ]
+    gone = [identifier for identifier in before if identifier not in {row.id for row in rows}]
+    if not gone:
+        return rows
+    left = inbox.kept(gone, workspace=workspace)
+    for place_, identifier in enumerate(before):
+        if identifier in left and left[identifier].state != Request.State.OPEN:
+            row = left[identifier]
+            row.left_as = case.decided_by(row) or row.get_state_display().lower()  # type: ignore[attr-defined]
+            rows.insert(min(place_, len(rows)), row)
+    return rows

@@ -21,6 +21,14 @@ def day(request: HttpRequest, name: str) -> datetime.datetime | None:
     return datetime.datetime.combine(found, datetime.time(), datetime.UTC) if found else None
 
 
+def a_day(text: str) -> datetime.date | None:
+    """A date such as 2026-11-21 as it was typed; None when there is none, or it is no date."""
+    try:
+        return dateparse.parse_date(text.strip())
+    except ValueError:
+        return None
+
+
 def identifier(given: str) -> str:
     """An id out of an address. Raises Http404 for what no id can be."""
     if "\0" in given or len(given) > 200:

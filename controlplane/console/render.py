@@ -18,6 +18,9 @@ STATUS = {
     "cap_changed": 412,
     "expired": 410,
     "reason_needed": 422,
+    "fresh_sign_in": 403,
+    "no_more_time": 409,
+    "too_many_rounds": 409,
 }
 
 

@@ -43,5 +43,6 @@ BEGIN
     FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL;
     RETURN json_build_object('agent', v_agent, 'run', v_run, 'pin', v_pin, 'owned', v_owned, 'capability', v_capability, 'policy', v_policy,
         'registry', v_registry, 'stops', coalesce(v_stops, '[]'::json), 'call', v_call, 'twin', v_twin,
-        'hour', extract(hour FROM moment() AT TIME ZONE 'UTC')::int, 'weekday', extract(isodow FROM moment() AT TIME ZONE 'UTC')::int);
+        'hour', extract(hour FROM moment() AT TIME ZONE 'UTC')::int, 'weekday', extract(isodow FROM moment() AT TIME ZONE 'UTC')::int,
+        'day', to_char(moment() AT TIME ZONE 'UTC', 'YYYYMMDD')::int);
 END $$;

@@ -255,11 +255,11 @@ def test_a_fault_names_the_path_of_the_argument_and_never_its_value() -> None:
 def test_the_context_carries_what_the_gate_knows() -> None:
     words = vocabulary.Vocabulary([tool()])
     request = vocabulary.Request(
-        AGENT, "refund", {}, subject=frozenset({"b", "a"}), owners=frozenset({"a"}), calls=3, writes=2, hour=7, weekday=6
+        AGENT, "refund", {}, subject=frozenset({"b", "a"}), owners=frozenset({"a"}), calls=3, writes=2, hour=7, weekday=6, day=20261121
     )
     assert words.context(request, approvals=1) == {
         "approvals": 1, "subject": ["a", "b"], "owners": ["a"], "unknown_objects": False, "calls": 3, "writes": 2,
-        "hour": 7, "weekday": 6, "stage": "GATED", "args": {},
+        "hour": 7, "weekday": 6, "day": 20261121, "stage": "GATED", "args": {},
     }  # fmt: skip
     assert words.context(dataclasses.replace(request, stage="NARROW"))["stage"] == "NARROW"
 

@@ -1,0 +1,156 @@
+"""Lists of requests for people: what needs them first, what waits for others, what was decided; and how well deciding goes."""
+
+import datetime
+from collections.abc import Collection
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from django.db.models import BigIntegerField, Case, Count, F, FloatField, Func, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Cast, Coalesce
+
+from agents import organisations
+from agents.models import Member
+from agents.organisations import Principal
+from approvals import requests
+from approvals.models import Remark, Request
+
+TABS = {"mine": "Needs me", "waiting": "Waiting", "own": "Mine", "decided": "Decided", "all": "All"}
+RISK = {"critical": 4.0, "high": 2.0, "medium": 1.5}
+SINCE = datetime.timedelta(days=30)
+MOST_MEASURED = 1000
+INSTANT_S = 3
+_BY_PEOPLE = {Request.State.APPROVED, Request.State.APPLIED, Request.State.FAILED, Request.State.DENIED, Request.State.SENT_BACK}
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """What a list is narrowed to. Empty means everything."""
+
+    agent: str = ""
+    tool: str = ""
+    tier: str = ""
+    text: str = ""
+
+    def of(self, found: QuerySet[Request]) -> QuerySet[Request]:
+        if self.agent:
+            found = found.filter(run__agent__slug=self.agent)
+        if self.tool:
+            found = found.filter(call__name=self.tool)
+        if self.tier:
+            found = found.filter(required={"ONE": 1, "TWO": 2}.get(self.tier, 0))
+        return found.filter(Q(id__startswith=self.text.upper()) | Q(title__icontains=self.text)) if self.text else found
+
+
+def tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
+    """One tab's requests in no order. Raises Forbidden. Call inside `tenancy.within`."""
+    return shown(_tab(name, by=by, workspace=workspace))
+
+
+def counted(name: str, *, by: Principal, workspace: str) -> int:
+    """How many requests a tab has, up to a thousand. Call inside `tenancy.within`."""
+    return _tab(name, by=by, workspace=workspace).values("id")[:MOST_MEASURED].count()
+
+
+def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
+    organisations.require(by, "approvals_view", workspace)
+    every = Request.objects.filter(workspace_id=workspace)
+    mine = requests.decidable(by=by, workspace=workspace).order_by()
+    found = {
+        "mine": mine,
+        "waiting": every.filter(state=Request.State.OPEN).exclude(id__in=mine.values("id")),
+        "own": every.filter(run__agent__owner_id=by.id),
+        "decided": every.exclude(state=Request.State.OPEN),
+    }
+    return found.get(name, every)
+
+
+def shown(found: QuerySet[Request]) -> QuerySet[Request]:
+    """With what a row says, in a fixed number of statements."""
+    said = Remark.objects.filter(request=OuterRef("id"), kind=Remark.Kind.COMMENT).order_by().values("request")
+    counted = said.annotate(n=Count("id")).values("n")
+    return (
+        found.select_related("plan", "call__tool_version", "run__agent")
+        .prefetch_related("votes__member")
+        .annotate(comments=Coalesce(Subquery(counted), 0))
+    )
+
+
+def by_urgency(found: QuerySet[Request], since: datetime.datetime) -> QuerySet[Request]:
+    """Time left by risk, the most urgent first: an hour of something critical that takes two is as urgent as minutes of something small.
+
+    `since` is the moment that a reader began to page, so that the order stands still while they do.
+    """
+    risk = Case(
+        *(When(call__tool_version__risk=name, then=Value(weight)) for name, weight in RISK.items()),
+        default=Value(1.0),
+        output_field=FloatField(),
+    )
+    reach = Case(When(call__tool_version__is_reversible=True, then=Value(1.0)), default=Value(1.5), output_field=FloatField())
+    left = Func(F("expires_at") - Value(since), template="extract(epoch from %(expressions)s)", output_field=FloatField())
+    weight = risk * reach * Cast(F("required"), FloatField())
+    return found.annotate(urgency=Cast(left * 1000.0 / weight, BigIntegerField())).order_by("urgency", "id")
+
+
+def by_time(found: QuerySet[Request], column: str) -> QuerySet[Request]:
+    """The newest first, by when they were opened or decided."""
+    return found.order_by(F(column).desc(nulls_last=True), "-id")
+
+
+def beyond(found: QuerySet[Request], column: str, value: Any, identifier: str) -> QuerySet[Request]:
+    """What comes after a row in one of these orders."""
+    if column == "urgency":
+        return found.filter(Q(urgency__gt=value) | Q(urgency=value, id__gt=identifier))
+    return found.filter(Q(**{f"{column}__lt": value}) | Q(**{column: value, "id__lt": identifier}))
+
+
+def kept(identifiers: Collection[str], *, workspace: str) -> dict[str, Request]:
+    """Rows that a reader has before them, whatever became of them. Call inside `tenancy.within`."""
+    return {row.id: row for row in shown(Request.objects.filter(workspace_id=workspace, id__in=identifiers))}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How deciding goes: over the newest requests that ended within 30 days."""
+
+    ended: int
+    median_s: float | None
+    expired: int
+    decided: int
+    instant: int
+    approved: int
+
+    @property
+    def expired_share(self) -> int:
+        return round(100 * self.expired / self.ended) if self.ended else 0
+
+    @property
+    def instant_share(self) -> int:
+        return round(100 * self.instant / self.decided) if self.decided else 0
+
+
+def health(*, by: Principal, workspace: str) -> Health:
+    """Call inside `tenancy.within`."""
+    organisations.require(by, "approvals_view", workspace)
+    ended = Request.objects.filter(workspace_id=workspace, decided_at__gt=requests.database_now() - SINCE)
+    rows = list(ended.order_by("-decided_at", "-id").values_list("state", "opened_at", "decided_at")[:MOST_MEASURED])
+    took = [(end - begin).total_seconds() for state, begin, end in rows if state in _BY_PEOPLE and end is not None]
+    return Health(
+        ended=len(rows),
+        median_s=median(took) if took else None,
+        expired=sum(state == Request.State.EXPIRED for state, _, _ in rows),
+        decided=len(took),
+        instant=sum(seconds < INSTANT_S for seconds in took),
+        approved=sum(state in _BY_PEOPLE - {Request.State.DENIED, Request.State.SENT_BACK} for state, _, _ in rows),
+    )
+
+
+def deciders(workspace: str) -> QuerySet[Member]:
+    """Who decides in this workspace, for whoever does not. Call inside `tenancy.within`."""
+    return organisations.holding("approvals_decide", workspace)
+
+
+def last_decision(workspace: str) -> Request | None:
+    """The newest decision of people. Call inside `tenancy.within`."""
+    found = Request.objects.filter(workspace_id=workspace, state__in=_BY_PEOPLE).prefetch_related("votes__member")
+    return found.order_by("-decided_at", "-id").first()

@@ -1,0 +1,119 @@
+"""What was decided about the like of a request before, and whether this one is unusual among them."""
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from agents import tools
+from approvals import requests
+from approvals.models import Plan, Request
+
+SHOWN, MEASURED = 5, 50
+FEWEST = 3  # with fewer amounts there is no usual one
+UNUSUAL = 2.0
+SINCE = datetime.timedelta(days=90)
+_ENDED = (Request.State.APPROVED, Request.State.APPLIED, Request.State.FAILED, Request.State.DENIED, Request.State.SENT_BACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much a plan moves, as its tool's preview declares it. `minor` units of `currency`; no currency: a plain number."""
+
+    minor: int
+    currency: str = ""
+    per_unit: int = 1
+
+    def __str__(self) -> str:
+        sign = {"USD": "$", "EUR": "€", "GBP": "£"}.get(self.currency, f"{self.currency} " if self.currency else "")
+        if self.per_unit == 1:
+            return f"{sign}{self.minor:,}"
+        return f"{sign}{self.minor // self.per_unit:,}.{self.minor % self.per_unit:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """`similar` are the newest decisions; `usual` is the median amount of up to fifty, `times` how far this one is from it."""
+
+    similar: Sequence[tuple[Request, Amount | None]]
+    amount: Amount | None
+    usual: Amount | None
+    times: float | None
+
+    @property
+    def is_unusual(self) -> bool:
+        return self.times is not None and self.times >= UNUSUAL
+
+    @property
+    def factor(self) -> str:
+        return f"{self.times:.1f}" if self.times is not None else ""
+
+
+def amount(plan: Plan, tool: tools.Facts, arguments: Any) -> Amount | None:
+    """The amount that the preview found, or the argument that the tool's preview names as its amount; None when nobody declared one."""
+    reach = json.loads(plan.facts).get("reach") if plan.facts else None
+    reach = reach if isinstance(reach, dict) else {}
+    cents = _number(reach.get("money_cents"))
+    if cents is not None:
+        return Amount(cents, str(reach.get("currency", ""))[:3], 100)
+    named = (tool.preview or {}).get("amount")
+    if not isinstance(named, dict) or not isinstance(arguments, dict):
+        return None
+    found = _number(arguments.get(str(named.get("argument", ""))))
+    return None if found is None else Amount(found, str(named.get("currency", ""))[:3], 100 if named.get("minor_units") == 2 else 1)
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def of(request: Request, tool: tools.Facts) -> Likeness:
+    """The request among its like: the same tool and agent, the newest first. Call inside `tenancy.within`."""
+    found = Request.objects.filter(
+        workspace_id=request.workspace_id,
+        opened_at__gt=request.opened_at - SINCE,
+        opened_at__lt=request.opened_at,
+        run__agent_id=request.run.agent_id,
+        call__name=request.call.name,
+        state__in=_ENDED,
+    )
+    rows = list(found.select_related("plan", "call").prefetch_related("votes__member").order_by("-opened_at", "-id")[:MEASURED])
+    amounts = [(row, amount(row.plan, tool, json.loads(row.call.arguments))) for row in rows]
+    own = amount(request.plan, tool, json.loads(request.call.arguments))
+    alike = [one for _, one in amounts if one is not None and own is not None and one.currency == own.currency]
+    usual = Amount(int(median(one.minor for one in alike)), alike[0].currency, alike[0].per_unit) if len(alike) >= FEWEST else None
+    times = own.minor / usual.minor if own is not None and usual is not None and usual.minor else None
+    return Likeness(amounts[:SHOWN], own, usual, times)
+
+
+def earlier(request: Request) -> list[Request]:
+    """Writes of the same tool that took effect on the same target within 30 days. Call inside `tenancy.within`."""
+    if not request.plan.entity:
+        return []
+    found = Request.objects.filter(
+        workspace_id=request.workspace_id,
+        opened_at__gt=request.opened_at - datetime.timedelta(days=30),
+        plan__entity=request.plan.entity,
+        call__name=request.call.name,
+        state=Request.State.APPLIED,
+    ).exclude(id=request.id)
+    return list(found.select_related("call").order_by("-opened_at", "-id")[:SHOWN])
+
+
+def newest_end(request: Request) -> Request | None:
+    """The last time that this tool took effect, or failed to, for anybody here. Call inside `tenancy.within`."""
+    ended = Request.objects.filter(
+        workspace_id=request.workspace_id,
+        call__name=request.call.name,
+        state__in=(Request.State.APPLIED, Request.State.FAILED),
+        decided_at__gt=requests.database_now() - SINCE,
+    ).exclude(id=request.id)
+    return ended.order_by("-decided_at", "-id").first()
+
+
+def successor(request: Request) -> Request | None:
+    """The request that the agent opened for the same tool in the same run after this one ended. Call inside `tenancy.within`."""
+    found = Request.objects.filter(run_id=request.run_id, call__name=request.call.name, opened_at__gt=request.opened_at)
+    return found.order_by("opened_at", "id").first()

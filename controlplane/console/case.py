@@ -1,0 +1,331 @@
+"""One request as a person must see it before they say yes or no, and as the record they find afterwards. Plain values for the template."""
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents import organisations, policies, runs, stops, tools
+from agents.models import Agent, Call
+from approvals import bounds, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
+from approvals.models import Remark, Request, Vote
+from audit import log
+from budgets import money, reservations
+from controlplane import guard
+from controlplane.console import changes
+from controlplane.console.frame import Place
+
+CHIPS = ("Wrong amount", "Wrong customer or record", "Against our rules", "Duplicate", "Not enough evidence")
+WORDS = ("reason", "why", "note", "comment", "summary")
+READS, STEPS, EXCERPT = 5, 20, 600
+CLASSES = {
+    "E1": "honours our key: sent again after a crash, it happens once",
+    "E2": "sent only if the record is still the one that was read",
+    "E3": "can be asked afterwards whether it happened",
+    "E4": "promises nothing: it is sent once and never again",
+}
+_PAST = {Vote.Verdict.APPROVE: ("check", "approved"), Vote.Verdict.DENY: ("cross", "denied")}
+_REMARKS = {Remark.Kind.COMMENT: "person", Remark.Kind.EXTENSION: "clock", Remark.Kind.HINT: "loop"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: is it so, in words, and when it was looked at. `ok` is None where it cannot be known."""
+
+    ok: bool | None
+    text: str
+    at: datetime.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened to a request, and the words a person added."""
+
+    at: datetime.datetime
+    icon: str
+    who: str
+    what: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the agent read before it asked: the call, and how its answer begins. From outside, and not checked."""
+
+    call: Call
+    about: str
+    source: str
+    text: str
+
+
+def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fresh: bool = True) -> dict[str, Any]:
+    """Everything the page says about a request. Call inside `tenancy.within`."""
+    tool = tools.version(opened.organisation_id, opened.tool_version_id)
+    votes = list(requests.votes(opened))
+    effect = runs.effects(opened.run).filter(call=opened.call).first()
+    like = likeness.of(opened, tool)
+    return {
+        "opened": opened,
+        "plan": opened.plan,
+        "call": opened.call,
+        "tool": tool,
+        "is_open": opened.state == Request.State.OPEN,
+        "reach": _facts(opened).get("reach") or {},
+        "undo": _facts(opened).get("undo"),
+        "reads": _reads(opened),
+        "said": _said(opened.call),
+        "touched": _touched(opened, tool),
+        "checks": _checks(place, opened, tool, like),
+        "like": like,
+        "votes": votes,
+        "effect": effect,
+        "moments": _moments(opened, votes, effect),
+        "bounds": [_bound(bound, like) for bound in bounds.of(opened, tool)] if opened.state == Request.State.OPEN else [],
+        **_payload(opened, tool, view, seen),
+        **_people(place, opened, tool, votes, fresh=fresh),
+        **_after(place, opened, effect),
+    }
+
+
+def _facts(opened: Request) -> dict[str, Any]:
+    found = json.loads(opened.plan.facts)
+    return found if isinstance(found, dict) else {}
+
+
+def _bound(bound: bounds.Bound, like: likeness.Likeness) -> str:
+    """`Would have been automatic at $50.00 or less.`"""
+    known = like.amount
+    most = (
+        str(likeness.Amount(bound.most, known.currency, known.per_unit))
+        if known is not None
+        else changes.said(bound.most, f"/{bound.argument}")
+    )
+    who = "been automatic" if bound.tier == tiers.AUTO else "needed one human"
+    return f"Would have {who} at {bound.argument.removesuffix('_cents').replace('_', ' ')} {most} or less, all else equal."
+
+
+# What will change -------------------------------------------
+
+
+def _payload(opened: Request, tool: tools.Facts, view: str, seen: str) -> dict[str, Any]:
+    stored = json.loads(opened.plan.changes)
+    before = requests.plan_seen(opened, seen) if seen and seen != opened.plan.digest else None
+    rows = changes.rows(stored, json.loads(before.changes) if before else None)
+    unchanged = changes.rows(json.loads(opened.plan.unchanged))
+    view = view if view in changes.VIEWS else "patch" if opened.plan.viewer == "json_patch" else "fields"
+    return {
+        "view": view,
+        "views": changes.VIEWS,
+        "changed": rows,
+        "tree": changes.tree(rows) if view == "patch" else [],
+        "patch": changes.patch(stored) if view == "raw" else [],
+        "arguments": json.loads(opened.call.arguments),
+        "unchanged": unchanged,
+        "counted": changes.reach(stored, tool.connector_slug),
+        "is_new": before is not None,
+        "facts": {name: value for name, value in _facts(opened).items() if name not in {"title", "reach", "undo", "version"}},
+    }
+
+
+# Why, and where -------------------------------------------
+
+
+def _said(call: Call) -> str:
+    """What the agent wrote as its reason, if its tool takes one. It is shown as the agent's words and nothing more."""
+    arguments = json.loads(call.arguments)
+    return next((str(arguments[name]) for name in WORDS if isinstance(arguments, dict) and arguments.get(name)), "")
+
+
+def _reads(opened: Request) -> list[Read]:
+    found = runs.calls(opened.run).filter(kind=Call.Kind.TOOL, is_write=False, state=Call.State.APPLIED, number__lt=opened.call.number)
+    return [_read(opened.organisation_id, call) for call in reversed(list(found.order_by("-number")[:READS]))]
+
+
+def _read(organisation: str, call: Call) -> Read:
+    arguments, result = json.loads(call.arguments), json.loads(call.result) if call.result else {}
+    blocks = result.get("content", []) if isinstance(result, dict) else []
+    text = "\n".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
+    about = next((str(value) for value in arguments.values() if isinstance(value, str | int)), "") if isinstance(arguments, dict) else ""
+    source = tools.version(organisation, str(call.tool_version_id)).connector_slug if call.tool_version_id else "a tool"
+    return Read(call, about[:60], source, text[:EXCERPT])
+
+
+def _touched(opened: Request, tool: tools.Facts) -> list[tuple[str, str]]:
+    connector = opened.call.tool_version.tool.connector if opened.call.tool_version else None
+    last = likeness.newest_end(opened)
+    found = [
+        ("System", " · ".join(dict.fromkeys(part for part in (tool.connector_slug, tool.data_domain) if part))),
+        ("Target", opened.plan.entity),
+    ]
+    if connector is not None:
+        headers = ", ".join(sorted(connector.headers)) if connector.headers else ""
+        held = "its own sealed secret" if connector.sealed_secrets is not None else "no secret of its own"
+        found += [("Credential", f"connector {connector.slug}, {held}{f', headers {headers}' if headers else ''}")]
+    found += [("Access", "write"), ("If a process dies", CLASSES.get(tool.connector_class, tool.connector_class))]
+    if last is not None and last.decided_at is not None:
+        done = "took effect" if last.state == Request.State.APPLIED else "failed"
+        found += [("Last time", f"{done} {last.decided_at:%d %b %H:%M} UTC ({last.id})")]
+    return [(name, value) for name, value in found if value]
+
+
+# Checks -------------------------------------------
+
+
+def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Likeness) -> list[Check]:
+    """As they are now; the target as it was when it was last read. All of them are made again when it is approved and when it is sent."""
+    now, agent = requests.database_now(), opened.run.agent
+    active, _ = policies.in_force(opened.organisation_id, opened.workspace_id)
+    same = active is not None and active.id == opened.policy_set_id
+    target = (
+        "Target unchanged since the plan was made" if opened.plan.before_digest else "This tool's target cannot be read, so nobody knows"
+    )
+    balance = reservations.balance("workspace", place.workspace.id)
+    left = f"; the workspace has {money.dollars(balance.left)} left this {balance.period}" if balance.left is not None else ""
+    held = "A proposal holds no money until it is applied" if opened.is_draft else f"{money.dollars(opened.call.reserved_micros)} held"
+    earlier = likeness.earlier(opened)
+    twice = f"{opened.plan.entity} was changed by this tool before: {', '.join(row.id for row in earlier[:3])}"
+    stopped = _stopped(opened, tool)
+    rule = ", ".join(opened.policies) or "no rule"
+    return [
+        Check(ok=True, text=f"Arguments fit the schema of {opened.call.name}", at=opened.opened_at),
+        Check(bool(opened.plan.before_digest) or None, target, opened.checked_at or opened.plan.created_at),
+        Check(same, f"Rules in force are those it was asked under ({rule})" if same else "The rules changed since: it would be void", now),
+        Check(ok=True, text=f"{held}{left}", at=now),
+        Check(not earlier, twice if earlier else "No earlier write of this tool on the same target in 30 days", now),
+        Check(
+            opened.run.loop_flagged_at is None, "The run repeats itself" if opened.run.loop_flagged_at else "The loop guard is quiet", now
+        ),
+        Check(not stopped, stopped or "No stop switch is on for it", now),
+        Check(
+            agent.state == Agent.State.ACTIVE and agent.stage != Agent.Stage.READ_ONLY,
+            f"Agent is {agent.get_state_display().lower()}, stage {agent.get_stage_display().lower()}",
+            now,
+        ),
+    ]
+
+
+def _stopped(opened: Request, tool: tools.Facts) -> str:
+    covered = {
+        ("organisation", opened.organisation_id),
+        ("workspace", opened.workspace_id),
+        ("agent", opened.run.agent_id),
+        ("run", opened.run_id),
+        ("tool", tool.tool),
+        ("connector", tool.connector),
+    }
+    return next((f"Stopped by a person: {stop.reason}" for stop in stops.engaged() if (stop.scope, stop.target) in covered), "")
+
+
+# Who -------------------------------------------
+
+
+def _people(place: Place, opened: Request, tool: tools.Facts, votes: Sequence[Vote], *, fresh: bool) -> dict[str, Any]:
+    by, agent = place.principal, opened.run.agent
+    valid = [vote for vote in votes if vote.plan_digest == opened.plan.digest]
+    voted = {vote.member.name for vote in valid}
+    is_open = opened.state == Request.State.OPEN and opened.expires_at > requests.database_now()
+    why_not = tiers.why_not(by, required=opened.required, requesters=opened.requesters, workspace=opened.workspace_id) if is_open else ""
+    if is_open and any(vote.member_id == by.id for vote in valid):
+        why_not = "You have voted."
+    done, most = ends.rounds(opened), deadlines.terms(opened.workspace_id).rounds
+    return {
+        "eligible": [(name, name in voted) for name in requests.eligible(opened)],
+        "barred": tiers.barred(
+            required=opened.required,
+            requesters=opened.requesters,
+            workspace=opened.workspace_id,
+            owner=agent.owner_id,
+            starter_person=opened.run.starter_person,
+        ),
+        "approvals": sum(vote.verdict == Vote.Verdict.APPROVE for vote in valid),
+        "why_not": why_not,
+        "may_decide": is_open and not why_not,
+        "is_overdue": opened.state == Request.State.OPEN and not is_open,
+        "needs_password": is_open and not why_not and opened.required >= 2 and not fresh,
+        "fresh_min": guard.FRESH_S // 60,
+        "denial_reasons": CHIPS,
+        "scopes": denials.SCOPES,
+        "rounds": (done, most),
+        "no_time": deadlines.why_not(opened, by=by) if is_open else "",
+        "latest": deadlines.latest(opened),
+        "rule_allowed": is_open and not why_not and place.may("policies_propose") and not rules.why_not(opened, tool),
+        "may_withdraw": is_open and ends.behind(opened, by),
+        "standing": [denial for denial in denials.standing(workspace=opened.workspace_id) if denial.request_id == opened.id],
+    }
+
+
+# Afterwards -------------------------------------------
+
+
+def _moments(opened: Request, votes: Sequence[Vote], effect: Any) -> list[Moment]:
+    found = [Moment(opened.opened_at, "inbox", opened.run.agent.slug, "asked")]
+    found += [
+        Moment(vote.at, *_PAST[Vote.Verdict(vote.verdict)][:1], vote.member.name, _voted(opened, vote), vote.reason) for vote in votes
+    ]
+    for remark in remarks.of(opened):
+        what = {"COMMENT": "said", "EXTENSION": remark.text, "HINT": "sent it back"}[remark.kind]
+        found.append(
+            Moment(
+                remark.at, _REMARKS[Remark.Kind(remark.kind)], remark.member.name, what, "" if remark.kind == "EXTENSION" else remark.text
+            )
+        )
+    if opened.checked_at is not None:
+        found.append(Moment(opened.checked_at, "check", "Remit", "read the target again: as planned"))
+    if effect is not None:
+        found.append(Moment(effect.intended_at, "arrow", "Remit", f"sent it under key {effect.key}"))
+        if effect.finished_at is not None:
+            found.append(
+                Moment(effect.finished_at, "check" if effect.state == "APPLIED" else "cross", "Remit", f"heard: {effect.state.lower()}")
+            )
+    if opened.decided_at is not None and not votes and effect is None:
+        found.append(Moment(opened.decided_at, "clock", "", opened.get_state_display().lower(), opened.note))
+    return sorted(found, key=lambda moment: moment.at)
+
+
+def _voted(opened: Request, vote: Vote) -> str:
+    return _PAST[Vote.Verdict(vote.verdict)][1] + (
+        "" if vote.plan_digest == opened.plan.digest else " an earlier plan, so it counts no more"
+    )
+
+
+def _after(place: Place, opened: Request, effect: Any) -> dict[str, Any]:
+    """What came of it, and how the run goes on."""
+    run = opened.run
+    following = list(runs.calls(run).filter(number__gte=opened.call.number)[:STEPS])
+    result = json.loads(opened.call.result) if opened.call.result else {}
+    entry = None
+    if place.may("audit_view") and effect is not None:
+        entry = log.entries(subject=opened.call_id, event="effect.*").first()
+    refusal = json.loads(opened.call.refusal) if opened.call.refusal else {}
+    return {
+        "run": run,
+        "following": following,
+        "spent": reservations.of_runs([run.id]).get(run.id, 0),
+        "entry": entry,
+        "outcome": _outcome(result, opened),
+        "answered": "\n".join(str(block.get("text", "")) for block in result.get("content", []))[:EXCERPT] if result.get("isError") else "",
+        "told": refusal,
+        "successor": likeness.successor(opened) if opened.state in {"VOID", "SENT_BACK", "EXPIRED"} else None,
+    }
+
+
+def _outcome(result: dict[str, Any], opened: Request) -> list[tuple[str, str]]:
+    """What the system called the thing it made, and until when it can be taken back."""
+    made, asked = result.get("structuredContent"), json.loads(opened.call.arguments)
+    if not isinstance(made, dict):
+        return []
+    known = set(map(str, asked.values())) if isinstance(asked, dict) else set()
+    found = [(name.replace("_", " "), str(value)[:80]) for name, value in made.items() if name.endswith("_id") and str(value) not in known]
+    return found[:2] + ([("undo until", str(made["undo_until"])[:16].replace("T", " ") + " UTC")] if made.get("undo_until") else [])
+
+
+def decided_by(row: Request) -> str:
+    """The name of whoever's vote was the last on a row of the list."""
+    votes = sorted(row.votes.all(), key=lambda vote: (vote.at, vote.id))
+    return votes[-1].member.name if votes else ""
+
+
+def owner_names(opened: Request) -> dict[str, str]:
+    """The name of the agent's owner, by id."""
+    return organisations.names([opened.run.agent.owner_id])

@@ -1,0 +1,56 @@
+"""What only the approvals pages say: the parts of a marked value, how many agreed, who decided. Values in, escaped markup out."""
+
+from typing import Any
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from controlplane.templatetags import ui
+
+register = template.Library()
+_PLAIN = {"empty": "({})", "rest": "… {}"}
+_OPS = {"add": "added", "remove": "removed", "replace": "changed", "move": "moved", "argument": "sent", "same": "unchanged"}
+
+
+@register.filter
+def parts(found: tuple[tuple[str, str], ...]) -> SafeString:
+    """One side of a change: removed and added words marked, secrets said to be secrets, hidden characters shown."""
+    return format_html_join("", "{}", ((_part(kind, text),) for kind, text in found))
+
+
+def _part(kind: str, text: str) -> SafeString:
+    if kind == "del":
+        return format_html("<del>{}</del>", ui.visible(text))
+    if kind == "ins":
+        return format_html("<ins>{}</ins>", ui.visible(text))
+    if kind == "secret":
+        return format_html('<span class="redact" title="{}">value not shown: secret</span>', ui.visible(text))
+    if kind in _PLAIN:
+        return format_html('<span class="muted">{}</span>', _PLAIN[kind].format(text))
+    return format_html("{}", ui.visible(text))
+
+
+@register.filter
+def op_word(op: str) -> str:
+    """What happens to a place, in a word."""
+    return _OPS.get(op, op)
+
+
+@register.filter
+def agreed(row: Any) -> int:
+    """How many people agreed to the plan that is open."""
+    return sum(vote.verdict == "APPROVE" and vote.plan_digest == row.plan.digest for vote in row.votes.all())
+
+
+@register.filter
+def decider(row: Any) -> str:
+    """Whose vote was the last."""
+    votes = sorted(row.votes.all(), key=lambda vote: (vote.at, vote.id))
+    return votes[-1].member.name if votes else ""
+
+
+@register.filter
+def spread(depth: int) -> str:
+    """The class of a line of the tree at this depth."""
+    return f"d{min(depth, 6)}"
