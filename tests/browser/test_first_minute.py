@@ -4,7 +4,7 @@ JavaScript and without. And what guards that click: it arms after the diff was p
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def test_the_first_minute(
     chromium: Browser,
     world: World,
     waiting: Run,
-    record_property: pytest.RecordPropertyFixture,  # type: ignore[name-defined]
+    record_property: Callable[[str, object], None],
 ) -> None:
     context: BrowserContext = chromium.new_context(viewport={"width": 1360, "height": 860})
     page = context.new_page()
