@@ -77,3 +77,23 @@ CATALOGUE: dict[str, str] = {
     "demo.steps_hidden": "A visitor of the demo put the first steps away.",
     "demo.removed": "The demo's data was removed. This log was kept.",
 }
+
+OUTCOMES = {"done": "Done", "refused": "Refused", "failed": "Failed", "waits": "Waits for people"}
+_BY_VERB = {
+    "refused": ("refused", "denied", "expired", "voided", "sent_back", "drifted"),
+    "failed": ("failed", "in_doubt", "handed_off", "loop_flagged"),
+    "waits": ("held", "opened", "drafted"),
+}
+# What can be set again and again: an entry of these has a "before".
+SETTINGS = ("cap.", "price.", "limits.", "zone.", "agent.changed", "seat.", "policy.activated", "tool.confirmed")
+
+
+def outcome(event: str) -> str:
+    """How what an event names turned out: one of `OUTCOMES`."""
+    verb = event.partition(".")[2]
+    return next((name for name, verbs in _BY_VERB.items() if verb in verbs), "done")
+
+
+def with_outcome(name: str) -> list[str]:
+    """The events of the catalogue that turned out so."""
+    return [event for event in CATALOGUE if outcome(event) == name]

@@ -7,7 +7,7 @@ from itertools import islice
 
 from django.db.models import Q, QuerySet
 
-from audit import models, tenancy
+from audit import canonical, models, tenancy
 
 COLUMNS = ("at", "id", "event", "workspace_id", "actor_kind", "actor_id", "subject", "run_id", "leaf", "body")
 _PIECE = 2000
@@ -15,11 +15,13 @@ _PIECE = 2000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are their full-width forms
 
 
-def pieces(organisation: str, entries: QuerySet[models.Entry], *, kind: str) -> Iterator[bytes]:
-    """The organisation's entries, newest first, as a file in pieces.
+def pieces(organisation: str, entries: QuerySet[models.Entry], *, kind: str, facts: Mapping[str, str] | None = None) -> Iterator[bytes]:
+    """The organisation's entries, newest first, as a file in pieces. With `facts` (zone, filter) the file begins with them.
 
     Each is read in a transaction of its own, so nothing stays open while a slow reader takes its time, and any thread may ask for the next.
     """
+    if facts:
+        yield head("Audit log", facts) if kind == "csv" else canonical.encode({"remit_export": dict(facts)}) + b"\n"
     last: models.Entry | None = None
     while True:
         rows = entries.order_by("-at", "-id")

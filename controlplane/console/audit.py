@@ -1,69 +1,116 @@
 """The audit log: found by filters in the address, one entry with its exact bytes, taken away as a file. Looking changes nothing here."""
 
-import datetime
 import hashlib
 import json
+import re
+from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from agents import contracts, organisations
-from audit import events, exports, log, models, tenancy
+from audit import events, exports, log, models, search, tenancy
 from controlplane.console import frame, lists, render
 from controlplane.console.frame import Place
 
-FILTERS = ("event", "actor", "subject", "run", "since", "until")
+FILTERS = ("event", "outcome", "kind", "actor", "subject", "run", "text", "since", "until")
+WORDS = {"since": "from", "until": "to", "kind": "by", "text": "words"}
+KINDS = {"person": "People", "agent": "Agents", "system": "Remit itself"}
+QUALIFIERS = {"after": "since", "before": "until", "object": "subject", **{name: name for name in FILTERS}}
+QUESTIONS = {
+    "Everything refused": {"outcome": "refused"},
+    "Every decision of a person": {"event": "request.voted"},
+    "Every change of a rule": {"event": "policy.*"},
+    "Every change of a cap": {"event": "cap.*"},
+    "Every stop": {"event": "stop.*"},
+    "Every export": {"event": "audit.exported"},
+}
 MEDIA = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
-# Where a subject can be looked at, by the prefix of its id.
-PAGES = {"R": "runs", "APR": "approvals", "STP": "stops", "POL": "policies", "AG": "agents"}
+MOST_NEW = 1_000
+# Where a thing can be looked at, by the prefix of its id.
+PAGES = {"R": "runs", "APR": "approvals", "STP": "stops", "POL": "policies", "AG": "agents", "EV": "audit"}
+_ID = re.compile(r"(R|APR|STP|POL|AG|EV)-[0-9A-Z]{4,40}")
 
 
 @require_GET
 @frame.page("audit_view", at="audit")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
-    """One page of the log, newest first."""
+    """One page of the log, newest first. It stands still: what is new waits behind a button."""
+    if request.GET.get("q", "").strip():
+        return redirect(f"{place.root}/audit?{urlencode(_qualified(request.GET.dict()))}")
     asked, problems = _asked(request.GET.dict())
-    rows = _entries(place, asked)
-    before = lists.below(request.GET.get("below", ""))
-    if before:
-        rows = rows.filter(Q(at__lt=before[0]) | Q(at=before[0], id__lt=before[1]))
-    shown, further = lists.cut(list(rows[: lists.SHOWN + 1]), asked)
-    everywhere = _everywhere(place, "audit_view")
-    names = _names(place)
-    context = {
-        "rows": [(entry, events.CATALOGUE.get(entry.event, ""), names.get(entry.actor_id, "")) for entry in shown],
+    found, floor = _entries(place, asked, is_wrong=bool(problems))
+    above = lists.below(request.GET.get("above", ""))
+    if request.headers.get("HX-Target") == "fresh":
+        number = search.beside(found, above, newer=True)[:MOST_NEW].count() if above else 0
+        return render.page(request, "audit/list.html", {"number": number, "asked": asked, "MOST_NEW": MOST_NEW}, fragment="fresh")
+    context = _page(request, place, found, asked) | {
         "asked": asked,
+        "query": urlencode(asked),
         "chips": _chips(asked),
-        "further": further,
-        "below": request.GET.get("below", ""),
         "events": _grouped(),
+        "outcomes": events.OUTCOMES,
+        "kinds": KINDS,
+        "questions": [(words, urlencode(query)) for words, query in QUESTIONS.items()],
         "problems": problems,
-        "everywhere": everywhere,
-        "first": not shown and not asked,
+        "floor": floor,
+        "everywhere": _everywhere(place, "audit_view"),
         "media": MEDIA,
+        "now": timezone.now(),
     }
     return render.page(request, "audit/list.html", context, status=422 if problems else 200)
+
+
+def _page(request: HttpRequest, place: Place, found: Any, asked: dict[str, str]) -> dict[str, Any]:
+    """The rows around the one that the address names, and the numbers of all of them."""
+    below, above = (lists.below(request.GET.get(name, "")) for name in ("below", "above"))
+    if above and not below:
+        rows = list(search.beside(found, above, newer=True)[: lists.SHOWN + 1])
+        shown = rows[: lists.SHOWN][::-1]
+        newer, older = len(rows) > lists.SHOWN, True
+    else:
+        rows = list((search.beside(found, below) if below else found)[: lists.SHOWN + 1])
+        shown, newer, older = rows[: lists.SHOWN], bool(below), len(rows) > lists.SHOWN
+    names = _names(place)
+    numbers = search.numbers(found, since=lists.moment(asked.get("since", "")), until=lists.moment(asked.get("until", "")))
+    return {
+        "rows": [
+            (entry, events.CATALOGUE.get(entry.event, ""), names.get(entry.actor_id, ""), events.outcome(entry.event)) for entry in shown
+        ],
+        "newest": _key(shown[0]) if shown else lists.packed(timezone.now().isoformat(), ""),
+        "newer": urlencode(asked | {"above": _key(shown[0])}) if newer and shown else "",
+        "further": urlencode(asked | {"below": _key(shown[-1])}) if older and shown else "",
+        "is_top": not below and not above,
+        "numbers": numbers,
+        "facets": _facets(numbers, asked, names),
+        "bars": _bars(numbers, asked),
+        "first": not shown and not asked,
+    }
 
 
 @require_GET
 @frame.page("audit_view", at="audit")
 def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
-    """One entry: what happened in words, the body, its exact bytes and the leaf that vouches for them."""
+    """One entry: what happened in words, its fields beside what stood before, its exact bytes and the leaf that vouches for them."""
     found = log.get(identifier)
     if found is None or (found.workspace_id != place.workspace.id and (found.workspace_id or not _everywhere(place, "audit_view"))):
         raise Http404
-    leaf = bytes(found.leaf)
+    leaf, body, was = bytes(found.leaf), json.loads(found.body), search.before(found)
     context = {
         "entry": found,
         "sentence": events.CATALOGUE.get(found.event, ""),
+        "outcome": events.outcome(found.event),
+        "outcomes": events.OUTCOMES,
         "actor": _names(place).get(found.actor_id, ""),
-        "body": json.loads(found.body),
+        "before": was,
+        "fields": _fields(body["detail"], json.loads(was.body)["detail"] if was else {}),
         "leaf": leaf.hex(),
         "is_whole": hashlib.sha256(b"\0" + found.body.encode()).digest() == leaf,
-        "page": PAGES.get(found.subject.partition("-")[0], ""),
+        "page": _page_of(found.subject),
         "bytes": len(found.body.encode()),
     }
     return render.page(request, "audit/entry.html", context)
@@ -77,12 +124,20 @@ def export(request: HttpRequest, place: Place) -> HttpResponseBase:
     kind = request.POST.get("format", "")
     if kind not in MEDIA or problems:
         raise Http404
-    until = timezone.now()
     with tenancy.within(place.organisation.id):
-        rows = _entries(place, asked, permission="audit_export").filter(at__lt=until)
+        found, _ = _entries(place, asked, permission="audit_export")
+        newest = found.first()
         log.append("audit.exported", by=place.principal, workspace=place.workspace.id, detail={**asked, "format": kind})
+    until = timezone.now()
+    rows = found.filter(Q(at__lt=newest.at) | Q(at=newest.at, id__lte=newest.id)) if newest else found.none()
+    facts = {
+        "zone": "UTC",
+        "exported": until.isoformat(),
+        "workspace": place.workspace.slug,
+        **{WORDS.get(n, n): v for n, v in asked.items()},
+    }
     return StreamingHttpResponse(
-        exports.pieces(place.organisation.id, rows, kind=kind),
+        exports.pieces(place.organisation.id, rows, kind=kind, facts=facts),
         content_type=MEDIA[kind],
         headers={"Content-Disposition": f'attachment; filename="audit-{until:%Y%m%dT%H%M%SZ}.{kind}"', "Cache-Control": "no-store"},
     )
@@ -100,26 +155,89 @@ def _asked(given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     return asked, wrong
 
 
-def _entries(place: Place, asked: dict[str, str], *, permission: str = "audit_view") -> QuerySet[models.Entry]:
+def _qualified(given: dict[str, str]) -> dict[str, str]:
+    """What was typed into the box, as filters: `actor:olga event:cap.set "duplicate charge"`."""
+    asked = {name: given[name] for name in FILTERS if given.get(name, "").strip()}
+    words = []
+    for name, quoted, plain, word in re.findall(r'(?:(\w+):(?:"([^"]*)"|(\S+)))|("[^"]*"|\S+)', given["q"][:500]):
+        if name in QUALIFIERS:
+            asked[QUALIFIERS[name]] = quoted or plain
+        else:
+            words.append(word.strip('"') or f"{name}:{quoted or plain}")
+    return asked | ({"text": " ".join(words)} if words else {})
+
+
+def _entries(place: Place, asked: dict[str, str], *, permission: str = "audit_view", is_wrong: bool = False) -> tuple[Any, Any]:
     """The entries of this workspace that the filters leave; with the permission in every workspace, those of none, too."""
-    if any("\0" in text for text in asked.values()):
-        return log.entries().none()
-    times: dict[str, datetime.datetime | None] = {name: lists.moment(asked.get(name, "")) for name in ("since", "until")}
-    actor = asked.get("actor", "")
+    if is_wrong:
+        return log.entries().none(), None
     by_name = {name: identifier for identifier, name in _names(place).items()}
-    rows = log.entries(
-        event=asked.get("event", ""),
-        subject=asked.get("subject", ""),
-        run=asked.get("run", ""),
-        actor=by_name.get(actor, actor),
-        since=times["since"],
-        until=times["until"],
+    plain = {name: asked.get(name, "") for name in ("event", "outcome", "kind", "subject", "run", "text")}
+    wanted = search.Wanted(
+        **plain,
+        actor=by_name.get(asked.get("actor", ""), asked.get("actor", "")),
+        since=lists.moment(asked.get("since", "")),
+        until=lists.moment(asked.get("until", "")),
     )
-    return rows.filter(workspace_id__in=[place.workspace.id, *([""] if _everywhere(place, permission) else [])])
+    mine = Q(workspace_id=place.workspace.id)
+    return search.entries(wanted, scope=mine | Q(workspace_id="") if _everywhere(place, permission) else mine)
 
 
 def _everywhere(place: Place, permission: str) -> bool:
-    return all(organisations.may(place.principal, permission, one.id) for one in organisations.workspaces())
+    """What belongs to no workspace is seen by those who may see all of them."""
+    return all(organisations.may(place.principal, permission, workspace.id) for workspace in organisations.workspaces())
+
+
+def _facets(numbers: search.Numbers, asked: dict[str, str], names: dict[str, str]) -> list[tuple[str, list[tuple[str, int, str, bool]]]]:
+    """(title, [(word, how many, the query string with it, whether it is on)]); what is on is taken off by its link."""
+
+    def one(name: str, found: list[tuple[str, int]], words: dict[str, str], value: str = "{}") -> list[tuple[str, int, str, bool]]:
+        said = []
+        for key, number in found:
+            full = value.format(key)
+            is_on = asked.get(name) in {full, words.get(key, key)}
+            rest = {other: text for other, text in asked.items() if other != name}
+            said.append((words.get(key, key), number, urlencode(rest if is_on else rest | {name: full}), is_on))
+        return said
+
+    return [
+        ("Outcome", one("outcome", numbers.outcomes, events.OUTCOMES)),
+        ("What it is about", one("event", numbers.families, {}, "{}.*")),
+        ("Done by", one("kind", numbers.kinds, KINDS)),
+        ("Who", one("actor", numbers.actors, names)),
+    ]
+
+
+def _bars(numbers: search.Numbers, asked: dict[str, str]) -> list[tuple[int, int, int, search.Bar, str]]:
+    """(left, top and height in a drawing 40 high, the bar, the query string that narrows to it)."""
+    most = max((bar.number for bar in numbers.bars), default=1) or 1
+    drawn = []
+    for number, bar in enumerate(numbers.bars):
+        height = -(-40 * bar.number // most)
+        narrowed = asked | {"since": f"{bar.since:%Y-%m-%dT%H:%M:%S}", "until": f"{bar.until:%Y-%m-%dT%H:%M:%S}"}
+        drawn.append((number, 40 - height, height, bar, urlencode(narrowed)))
+    return drawn
+
+
+def _fields(now: dict[str, Any], was: dict[str, Any]) -> list[tuple[str, Any, Any, bool, str]]:
+    """(name, before, now, whether it differs, the page of the thing that the value names)."""
+    found = []
+    for name in sorted({*now, *was} - {"before"}):
+        earlier = was.get(name)
+        if earlier is None and "before" in now and name in {"cap_micros", "zone"}:
+            earlier = now["before"]
+        value = now.get(name)
+        found.append((name, earlier, value, earlier is not None and earlier != value, _page_of(value if isinstance(value, str) else "")))
+    return found
+
+
+def _page_of(identifier: str) -> str:
+    """Where the thing of that id can be looked at, below the workspace's root; nothing for what has no page."""
+    return f"{PAGES[identifier.partition('-')[0]]}/{identifier}" if _ID.fullmatch(identifier) else ""
+
+
+def _key(entry: models.Entry) -> str:
+    return lists.packed(entry.at.isoformat(), entry.id)
 
 
 def _names(place: Place) -> dict[str, str]:
@@ -138,4 +256,7 @@ def _grouped() -> list[tuple[str, list[str]]]:
 
 def _chips(asked: dict[str, str]) -> list[tuple[str, str, str]]:
     """(filter, value, the query string without it)."""
-    return [(name, value, urlencode({other: text for other, text in asked.items() if other != name})) for name, value in asked.items()]
+    return [
+        (WORDS.get(name, name), value, urlencode({other: text for other, text in asked.items() if other != name}))
+        for name, value in asked.items()
+    ]

@@ -37,9 +37,13 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "over": [purse for purse in found if purse.state == "REACHED"],
         "soon": [purse for purse in found if purse.state == "OVER_SOON"],
     }
-    if request.headers.get("HX-Target") == "purses" and request.headers.get("HX-Request") == "true":
-        return render.page(request, "budgets/list.html", context | _numbers(place, own, month), fragment="live")
-    return render.page(request, "budgets/list.html", context | _numbers(place, own, month) | _where(place, own, month, request))
+    fragment = request.headers.get("HX-Target", "")
+    if fragment == "purses":
+        return render.page(request, "budgets/list.html", context, fragment=fragment)
+    context |= _numbers(place, own, month)
+    if fragment == "tiles":
+        return render.page(request, "budgets/list.html", context, fragment=fragment)
+    return render.page(request, "budgets/list.html", context | _where(place, own, month, request))
 
 
 def _numbers(place: Place, own: purses.Purse, month: zones.Month) -> dict[str, Any]:
