@@ -1,6 +1,7 @@
 """Keys and capabilities: who is knocking, and what one run may touch. A credential says who somebody is; nothing in a body does."""
 
 import datetime
+import functools
 import hashlib
 import hmac
 import re
@@ -108,7 +109,12 @@ def _unknown() -> Unauthenticated:
 
 
 def _digest(secret: str) -> str:
-    return hmac.new(hashlib.sha256(b"remit keys\0" + settings.SECRET_KEY.encode()).digest(), secret.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(_pepper(settings.SECRET_KEY), secret.encode(), "sha256").hex()
+
+
+@functools.lru_cache(maxsize=2)
+def _pepper(secret_key: str) -> bytes:
+    return hashlib.sha256(b"remit keys\0" + secret_key.encode()).digest()
 
 
 def issue(

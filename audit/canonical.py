@@ -1,6 +1,7 @@
 """One text for one value: RFC 8785. Digests of plans, schemas and log entries are taken over these bytes and nothing else."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,13 +17,16 @@ _OPTIONS = (
 )
 
 
+_EXACT = frozenset({str, int, bool, type(None)})
+
+
 def encode(value: Any) -> bytes:
     """The canonical bytes. ValueError or TypeError for NaN, infinities, integers beyond 2^53-1, lone surrogates and foreign types."""
     try:
         quick = orjson.dumps(value, option=_OPTIONS)
     except TypeError:
         quick = b""
-    if quick and _agrees(value):
+    if quick and agrees(value):
         return quick
     try:
         return rfc8785.dumps(value)
@@ -35,23 +39,30 @@ def text(value: Any) -> str:
     return encode(value).decode()
 
 
+def has_floats(value: Any) -> bool:
+    """Whether a number in the value is not an integer."""
+    if isinstance(value, float):
+        return True
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return any(map(has_floats, items))
+
+
 def digest(value: Any, *, domain: str = "") -> str:
     """Hexadecimal SHA-256 over domain, a zero byte and the canonical bytes. The domain keeps two uses of one value apart."""
     return hashlib.sha256(domain.encode() + b"\0" + encode(value)).hexdigest()
 
 
-def _agrees(value: Any) -> bool:
+def agrees(value: Any) -> bool:
     """Whether orjson's bytes are JCS: only exact JSON types, no floats, ASCII keys."""
     waiting = [value]
-    while waiting:
-        item = waiting.pop()
+    for item in waiting:  # it grows meanwhile
         kind = type(item)
         if kind is dict:
             if not all(map(str.isascii, item)):
                 return False
-            waiting.extend(item.values())
+            waiting += item.values()
         elif kind is list or kind is tuple:
-            waiting.extend(item)
-        elif kind is not str and kind is not int and kind is not bool and item is not None:
+            waiting += item
+        elif kind not in _EXACT:
             return False
     return True

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from django.db import OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 from psycopg import pq
 
 _PLACE = re.compile(r"%s")
@@ -28,6 +28,7 @@ def ask(statement: str, *given: Any) -> Any:
 
     Raises django.db.DatabaseError like any other statement, and takes part in the transaction under way.
     """
+    connection = connections[DEFAULT_DB_ALIAS]  # once: the proxy looks it up for each attribute
     connection.ensure_connection()
     opened = connection.connection
     assert opened is not None  # ensure_connection

@@ -29,6 +29,7 @@ _NOT_A_SECRET = re.compile(
 )
 _QUOTED = {b'"': re.compile(rb'[^"\r\n]*+'), b"'": re.compile(rb"[^'\r\n]*+")}
 _UNQUOTED = re.compile(rb"[^\s\"',;<>()]*+")
+_OPENERS = frozenset('{["')  # of JSON in a string
 _SCHEMA_WORDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 
@@ -46,8 +47,10 @@ def redact(value: Any, *, fields: Collection[str] = frozenset(), known: Collecti
     try:
         if _is_quiet(value, fields, known):
             return value
-        names = frozenset(map(str.lower, fields))
-        walk = _Walk(names, _clean_texts(value))
+        names, clean = frozenset(map(str.lower, fields)), _clean_texts(value)
+        if not names and not known and _is_plain(value, clean):
+            return value
+        walk = _Walk(names, clean)
         found = walk.value(value)
         repeated = _spellings({*walk.seen, *known})
         return _without(found, sorted(repeated, key=len, reverse=True)) if _occurs(repeated, found) else found
@@ -89,6 +92,25 @@ def _is_quiet(value: Any, fields: Collection[str], known: Collection[str]) -> bo
         return False
     lower = text.lower()
     return not any(field.lower().encode() in lower for field in fields)
+
+
+def _is_plain(value: Any, clean: Collection[str]) -> bool:
+    """Whether a walk would copy the value as it is: no string with a hit or with JSON in it, no secret name, no long number."""
+    waiting = [value]
+    for item in waiting:  # it grows meanwhile
+        if isinstance(item, str):
+            plain = item in clean and item[:1] not in _OPENERS
+        elif isinstance(item, dict):
+            plain = all(isinstance(key, str) and key in clean and not is_secret_name(key) for key in item)
+            waiting += item.values()
+        elif isinstance(item, list):
+            plain = True
+            waiting += item
+        else:
+            plain = item is None or (isinstance(item, int | float) and item <= 10**12)
+        if not plain:
+            return False
+    return True
 
 
 def _occurs(texts: Collection[str], value: Any) -> bool:

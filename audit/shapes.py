@@ -81,8 +81,9 @@ CARD = r"\b(?:\d{13,19}|\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{5})\b"
 # If none of these bytes occur in the JSON text of a value, no place can be in it and no key name below.
 # A line break before a token is the letter n in JSON text, so tokens are looked for without their word boundaries.
 # Two backslashes and u: a string that holds JSON may spell its names with escapes.
+# A number of tokens is no token: a member whose name ends in `tokens` and whose value is a number.
 TRIGGER = (
-    r"(?i:passw|passphrase|\bpwd|pass[\w.-]{0,16}[\"'\\\\]*\s{0,8}[:=]|secret|token|credential|api.?key|access.?key|auth.?key|private.?key"
+    r"(?i:passw|passphrase|\bpwd|pass[\w.-]{0,16}[\"'\\\\]*\s{0,8}[:=]|secret|token(?:[^s]|s[^\"]|s\"[^:]|s\":[^0-9])|credential|api.?key|access.?key|auth.?key|private.?key"
     r"|encryption.?key|signing.?key|authorization|cookie|bearer|basic\s|cvv|cvc|otp\"|pin\"|card.?n|ccn|" + _SERVICES + ")"
     r"|://[^\s/]*@|\s-u|--user|\\\\u|\d{13}|\d{4}[ -]\d{4}[ -]|\d{4}[ -]\d{6}[ -]|"
     + "|".join(shape.replace(r"\b", "") for name, shape in _TOKENS.items() if name != "private_key")

@@ -3,6 +3,7 @@
 What the database must decide atomically (stops again, caps, loops, money) is in `sql/admit.sql`. The first refusal ends the examination.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from audit import canonical, functions, outcomes, redaction, tenancy
 from budgets import prices
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Proposal:
     """What an agent asks for. `key` makes a repeat of the request the same call."""
 
@@ -23,11 +24,11 @@ class Proposal:
     arguments: Any
     key: str = ""
 
-    @property
+    @functools.cached_property
     def body_digest(self) -> str:
         return canonical.digest([self.name, self.arguments], domain="remit proposal v1")
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         return runs.fingerprint(self.name, self.arguments)
 

@@ -144,11 +144,8 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         return _repeat(proposal, context, {"id": verdict["call"], "body_digest": verdict["body_digest"]})
     if verdict["verdict"] == "REFUSED" or tool is None:
         return Admission(call=call, status="refused", refusal=verdict["refusal"])
-    examined = dataclasses.replace(
-        examined,
-        draft=verdict["verdict"] == "DRAFT",
-        tier=tiers.tier_for(policy_tier=examined.tier, stage="", is_draft=verdict["verdict"] == "DRAFT"),
-    )
+    if verdict["verdict"] == "DRAFT" and not examined.draft:  # at its cap
+        examined = dataclasses.replace(examined, draft=True, tier=tiers.tier_for(policy_tier=examined.tier, stage="", is_draft=True))
     return proceed(proposal.principal, examined, call, arguments)
 
 

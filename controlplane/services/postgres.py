@@ -36,7 +36,6 @@ unix_socket_directories = ''
 max_connections = 120
 max_locks_per_transaction = 256
 password_encryption = 'scram-sha-256'
-shared_preload_libraries = '{preload}'
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d '
@@ -128,9 +127,8 @@ class Cluster:
             raise CannotStart(f"{self.files} was made by PostgreSQL {made}, and {self.binaries} is version {here}", "make reset run")
 
     def _configure(self) -> None:
-        statistics = any((self.binaries.parent / "lib").rglob("pg_stat_statements.so"))
         port = ports.remembered(self.home / "port")
-        text = CONFIGURATION.format(port=port, preload="pg_stat_statements" if statistics else "")
+        text = CONFIGURATION.format(port=port)
         self.account.file(self.files / "remit.conf", text)
 
     # -- starting -------------------------------------------------------------------------------------------------------

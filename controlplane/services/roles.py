@@ -91,6 +91,6 @@ def _demo(connection: psycopg.Connection, password: str) -> None:
 
 
 def _set_password(connection: psycopg.Connection, role: str, password: str) -> None:
-    # Hashed here: neither the statement log nor pg_stat_statements ever sees the password.
+    # Hashed here: neither the statement log nor an extension that watches statements ever sees the password.
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier)))
