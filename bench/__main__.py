@@ -34,9 +34,20 @@ def loaded(target: load.Target, at_once: int, seconds: float, wanted: dict[str, 
 
     def measured() -> Figures:
         told = load.measure(target, at_once=at_once, seconds=seconds)
-        return {name: float(getattr(told, part)) for name, part in wanted.items()}
+        return {name: float(getattr(told, part)) for name, part in wanted.items()} | {"": float(told.n)}
 
     return measured
+
+
+def weighed(measured: Callable[[], Figures], name: str, *pids: int) -> Callable[[], Figures]:
+    """The same measurement, and the processor time of these programs for each call: other programs disturb it less than a rate."""
+
+    def figures() -> Figures:
+        before = machine.cpu_s(*pids)
+        found = measured()
+        return found | {name: (machine.cpu_s(*pids) - before) * 1000 / found[""]}
+
+    return figures
 
 
 def own(on: stage.Stage, seconds: float) -> list[Callable[[], Figures]]:
@@ -45,7 +56,6 @@ def own(on: stage.Stage, seconds: float) -> list[Callable[[], Figures]]:
         loaded(on.governed("echo"), 1, seconds, {"governed p50": "p50", "governed p99": "p99"}),
         loaded(on.ungoverned("sdk_echo"), 1, seconds, {"sdk direct p50": "p50"}),
         loaded(on.governed("sdk_echo"), 1, seconds, {"sdk governed p50": "p50"}),
-        loaded(on.rest(), AT_ONCE, seconds, {"rest per_s": "per_s", "rest p95": "p95"}),
         loaded(on.rest(runs=1), AT_ONCE, seconds, {"rest one run per_s": "per_s"}),
     ]
     for target in (on.ungoverned("echo"), on.governed("echo"), on.governed("sdk_echo"), on.rest()):
@@ -53,7 +63,7 @@ def own(on: stage.Stage, seconds: float) -> list[Callable[[], Figures]]:
     return found
 
 
-def others(stack: ExitStack, logs: Path, seconds: float, notes: list[str]) -> list[Callable[[], Figures]]:
+def others(on: stage.Stage, stack: ExitStack, logs: Path, seconds: float, notes: list[str]) -> list[Callable[[], Figures]]:
     """The peers. Raises LookupError where they cannot be had."""
     if not PEERS.is_dir():
         raise LookupError(f"{PEERS} is not here, so neither the Django peer nor pgbench ran")
@@ -66,7 +76,12 @@ def others(stack: ExitStack, logs: Path, seconds: float, notes: list[str]) -> li
     target = load.Target(f"http://127.0.0.1:{port}/drf", PEER_BODY, must="echo:")
     load.measure(target, at_once=4, seconds=WARM_S)
     committed = lambda: {"pgbench per_s": scratch.governed_transactions(at_once=AT_ONCE, seconds=int(seconds))}  # noqa: E731
-    return [loaded(target, AT_ONCE, seconds, {"django per_s": "per_s"}), committed]
+    scratch.settle()
+    rest = weighed(
+        loaded(on.rest(), AT_ONCE, seconds, {"rest per_s": "per_s", "rest p95": "p95"}), "rest cpu", on.product.pid("web"), scratch.server
+    )
+    peer = weighed(loaded(target, AT_ONCE, seconds, {"django per_s": "per_s"}), "django cpu", django.pid, scratch.server)
+    return [rest, peer, committed]
 
 
 def weigh(on: stage.Stage) -> dict[str, float]:
@@ -85,15 +100,18 @@ def measure(arguments: argparse.Namespace, logs: Path) -> report.Taken:
         before = weigh(on)
         targets = own(on, arguments.seconds)
         try:
-            targets += others(stack, logs, arguments.seconds, taken.notes)
+            targets += others(on, stack, logs, arguments.seconds, taken.notes)
         except LookupError as error:
             taken.notes.append(str(error))
+            targets.append(loaded(on.rest(), AT_ONCE, arguments.seconds, {"rest per_s": "per_s", "rest p95": "p95"}))
         disturbed = 0
         for number in range(arguments.rounds):
             for target in targets:
                 busy = machine.wait_until_quiet()
                 disturbed += busy >= machine.QUIET
                 for name, value in target().items():
+                    if not name:  # how many calls it took
+                        continue
                     taken.add(name, value)
                     say(
                         f"round {number + 1}  {name}  {report.number(value)}"

@@ -38,6 +38,18 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def cpu_s(*pids: int) -> float:
+    """Processor seconds that these programs have used so far: their processes, and those that these have outlived."""
+    ticks = 0
+    for member in {one for pid in pids for one in family(pid)}:
+        try:
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def resident_mib(pid: int) -> float:
     """Of one process, shared pages included."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20

@@ -34,9 +34,20 @@ class Scratch:
             connection.execute(f"CREATE DATABASE {SCRATCH}")
             row = connection.execute("SHOW server_version").fetchone()
         self.version = str(row[0]) if row else ""
-        inside = roles.with_login(server, user=SUPERUSER, password=self.password, database=SCRATCH)
-        with psycopg.connect(inside) as connection:
+        self.inside = roles.with_login(server, user=SUPERUSER, password=self.password, database=SCRATCH)
+        with psycopg.connect(self.inside) as connection:
             connection.execute((bench / "sql" / "schema.sql").read_text().encode())
+
+    def settle(self) -> None:
+        """Statistics for the planner, as autovacuum gathers them within a minute: plans made while tables were empty are forgotten."""
+        for address in (os.environ["DATABASE_OWNER_URL"], self.inside):
+            with psycopg.connect(address, autocommit=True) as connection:
+                connection.execute("ANALYZE")
+
+    @property
+    def server(self) -> int:
+        """The process id of the PostgreSQL that serves both."""
+        return int((Path(os.environ["REMIT_DATA_DIR"]) / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
 
     def governed_transactions(self, *, at_once: int, seconds: int) -> float:
         """Commits a second of the one-statement governed call: take from one of 1000 budgets, log the call."""

@@ -34,12 +34,15 @@ LABELS = {
     "rest p95": ("governed reads over REST, 16 at once, 16 runs", "ms, 95th percentile"),
     "rest one run per_s": ("governed reads over REST, 16 at once, one run", "calls/s"),
     "django per_s": ("minimal Django peer, 16 at once: one statement, no upstream, no gate", "calls/s"),
+    "rest cpu": ("processor time of a governed read over REST: web process and PostgreSQL", "ms a call"),
+    "django cpu": ("processor time of a call of the minimal Django peer: its process and PostgreSQL", "ms a call"),
     "pgbench per_s": ("that one statement by pgbench, 16 at once", "commits/s"),
 }
 RATIOS = [
     ("a governed read costs, against the direct call (bare upstream)", "governed p50", "direct p50"),
     ("a governed read costs, against the direct call (official SDK upstream)", "sdk governed p50", "sdk direct p50"),
     ("governed REST calls, against the minimal Django peer", "rest per_s", "django per_s"),
+    ("processor time of a governed REST call, against the minimal Django peer's", "rest cpu", "django cpu"),
     ("governed REST calls, against bare governed transactions", "rest per_s", "pgbench per_s"),
 ]
 
