@@ -27,6 +27,7 @@ def reach(world: World, **values: int) -> dict[str, Any]:
             row = run.reload()
             assert (row.state, row.handed_to) == ("HANDED_OFF", world.members["olga"].id)
             assert row.summary
+            assert (row.steps, row.tool_calls, row.writes) == (amount, amount - 1, amount - 1)  # a refused call is a step and nothing else
             assert said.refusal is not None
             assert said.refusal["who"]
             assert said.refusal["next"]
