@@ -8,7 +8,7 @@ from agents.models import Agent, Key
 from audit import log
 from audit.models import Entry
 
-MOST = 20
+MOST = 12
 _OF_WORKSPACE = ("call.admitted", "call.refused", "run.started", "input.refused")
 _WORDS = {
     "call.admitted": "let through by the gate",
@@ -58,5 +58,6 @@ def _arrival(row: Entry, slug: str) -> Arrival:
     words = _WORDS.get(code or row.event, code.replace("_", " "))
     if row.event == "key.refused":
         words = f"401: the key is {detail.get('why', 'not valid')}"
-    what = str(detail.get("tool") or detail.get("path") or {"run.started": "a run", "key.refused": "any request"}.get(row.event, ""))
+    unsaid = {"run.started": "a run", "key.refused": "any request"}.get(row.event, "a model")
+    what = str(detail.get("tool") or detail.get("model") or detail.get("path") or unsaid)
     return Arrival(row.at, row.id, slug, what, words, refused, row.run_id)
