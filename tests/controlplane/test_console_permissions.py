@@ -185,7 +185,7 @@ def test_who_can_says_it_for_the_amount_that_was_asked_about(world):
     contracts.register(by=world.people["olga"], workspace=world.workspace, slug="idle", name="Idle", owner=world.members["olga"])
     sam = browsing.browser(world, "sam")
 
-    def asked(**query):
+    def asked(**query: str) -> tuple[list[tuple[str, str]], str]:
         page = sam.get("/permissions/who", tool="pay", **query)
         return [(agent.slug, one.word) for agent, one in page.context["able"]], page.context["sentence"]
 
@@ -213,7 +213,7 @@ def test_who_may_approve_is_what_counts_at_a_vote(world):
 def test_the_pages_cost_the_same_with_more_agents(world):
     sam, olga = browsing.browser(world, "sam"), world.people["olga"]
 
-    def queries(path):
+    def queries(path: str) -> int:
         sam.get(path)  # rules and vocabulary are compiled once for each state of the registry
         with CaptureQueriesContext(connection) as seen:
             assert sam.get(path).status_code == 200
