@@ -20,8 +20,8 @@ from tests.browser import test_desk
 from tests.controlplane import hosted, processes
 from tests.world import World
 
-# From the click to "Succeeded" on the open page, on a machine that has nothing else to do.
-LIMIT_S = 3.0 * (3 if os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1) else 1)
+# From the click to "Succeeded" on the open page, on a machine that has nothing else to do; longer by as much as it is overloaded.
+LIMIT_S = 3.0
 SCRIPT_S = 60.0
 chromium = test_desk.chromium
 APPROVE = "button[value=APPROVE]"
@@ -61,6 +61,10 @@ def waiting(desk: Desk, world: World) -> Run:
     return run
 
 
+def limit_s() -> float:
+    return LIMIT_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def link(desk: Desk, world: World, name: str = "ann") -> str:
     """The address that `make run` prints."""
     by = organisations.system(world.organisation, "tests")
@@ -78,6 +82,22 @@ def faults_of(page: Page, origin: str) -> list[str]:
     page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: found.append(str(error)))
     page.on("request", lambda one: found.append(one.url) if not one.url.startswith((origin, origin.replace("http", "ws"))) else None)
+    return found
+
+
+def seen_by_axe(page: Page, addresses: list[str]) -> list[str]:
+    """What axe finds on these pages, wide and narrow, and where one scrolls sideways."""
+    found = []
+    for width in (1360, 320):
+        page.set_viewport_size({"width": width, "height": 860})
+        for address in addresses:
+            page.goto(address)
+            page.locator("#live[title]").wait_for(state="attached")  # it has its name once it knows how it stands
+            page.evaluate(test_desk.AXE)
+            report = page.evaluate("tags => axe.run(document, {runOnly: tags})", test_desk.TAGS)
+            found += [f"{address} {width}: {one['id']} {one['nodes'][0]['html'][:120]}" for one in report["violations"]]
+            if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+                found.append(f"{address} {width}: scrolls sideways")
     return found
 
 
@@ -104,17 +124,18 @@ def test_the_first_minute(
     button.wait_for()
     clicked = time.monotonic()
     button.click()
-    detail.get_by_text("Succeeded", exact=True).first.wait_for(timeout=LIMIT_S * 1000)
+    detail.get_by_text("Succeeded", exact=True).first.wait_for(timeout=limit_s() * 1000)
     took = time.monotonic() - clicked
     record_property("approve_to_succeeded_s", round(took, 3))
-    assert took < LIMIT_S
+    assert took < limit_s(), f"{took:.1f} s"
     expect(detail.locator("#c0")).to_have_text("What just happened")
-    expect(detail.locator(".steps li")).to_have_count(4, timeout=10_000)  # the payment, the model, the account again, the model
-    detail.locator(".record .badge", has_text="Succeeded").first.wait_for(timeout=10_000)  # the run itself
+    expect(detail.locator(".steps li")).to_have_count(4, timeout=30_000)  # the payment, the model, the account again, the model
+    detail.locator(".record .badge", has_text="Succeeded").first.wait_for(timeout=30_000)  # the run itself
     assert detail.get_by_role("link", name=f"Run {waiting.id}").get_attribute("href", timeout=1000)
-    assert time.monotonic() - began < SCRIPT_S
+    assert time.monotonic() - began < SCRIPT_S * max(1.0, limit_s() / LIMIT_S)
     assert len(world.bank.writes()) == 1
     assert faults == []
+    assert seen_by_axe(page, [page.url, f"{page.url}?view=patch&unchanged=1", f"{page.url}?view=raw", f"{page.url}/rule"]) == []
     context.close()
 
 
@@ -133,8 +154,8 @@ def test_the_first_minute_without_javascript(desk: Desk, chromium: Browser, worl
         page.reload()
         return page.locator("#detail").get_by_text("Succeeded", exact=True).count() > 0
 
-    hosted.until(succeeded, within_s=LIMIT_S * 3)
-    assert time.monotonic() - began < SCRIPT_S
+    hosted.until(succeeded, within_s=limit_s() * 3)
+    assert time.monotonic() - began < SCRIPT_S * max(1.0, limit_s() / LIMIT_S)
     assert len(world.bank.writes()) == 1
     context.close()
 
