@@ -103,7 +103,7 @@ bench: setup-dev ## what a governed call costs, beside its peers
 	$(SERVICES) exec --fresh .data/bench -- $(BIN)/python -m bench
 
 screenshots: setup-dev ## pictures of every page of the demo; the README's into docs/screenshots (NAME= for some)
-	$(BIN)/python -m tests.screenshots $(NAME)
+	$(BIN)/python -m tests.screenshots "$(NAME)"
 
 scale: setup-dev ## how long pages take at a million runs (needs 15 GB for as long as it runs)
 	$(SERVICES) exec --fresh .data/scale -- $(BIN)/python -m bench.scale

@@ -42,6 +42,7 @@ PAGES = {
     "members": ("owner", "members", ""),
 }
 README = {"approval": ("light", "dark"), "run": ("light",), "permissions": ("light",), "budgets": ("light",), "overview": ("light",)}
+CUT = {"run": 640, "overview": 700}  # of a page that says much, the README shows the upper part
 
 
 @contextmanager
@@ -90,12 +91,15 @@ def take(page: Page, root: str, name: str, size: str) -> Path | None:
     page.evaluate("document.fonts.ready")
     path = ALL / f"{name}-{size}.png"
     page.screenshot(path=path, full_page=size == "phone")
+    if size in README.get(name, ()):
+        SHOWN.mkdir(parents=True, exist_ok=True)
+        width, height = SIZES[size]
+        page.screenshot(path=SHOWN / path.name, clip={"x": 0, "y": 0, "width": width, "height": CUT.get(name, height)})
     return path
 
 
 def main() -> None:
     ALL.mkdir(parents=True, exist_ok=True)
-    SHOWN.mkdir(parents=True, exist_ok=True)
     only = re.compile(sys.argv[1]) if len(sys.argv) > 1 else re.compile("")
     with demo() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -108,8 +112,6 @@ def main() -> None:
                     for name in (name for name, (whose, *_) in PAGES.items() if whose == view and only.search(name)):
                         path = take(context.new_page(), f"{url}/demo/support-ops", name, size)
                         sys.stdout.write(f"{path.relative_to(ROOT) if path else f'{name}: nothing to show'}\n")
-                        if path and size in README.get(name, ()):
-                            (SHOWN / path.name).write_bytes(path.read_bytes())
         browser.close()
 
 
