@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from audit import log, tenancy
 from budgets import reservations
 from controlplane.console import lists
+from tests import world as worlds
 from tests.controlplane import browsing
 
 
@@ -90,7 +91,7 @@ def test_hostile_text_in_an_entry_is_inert(world):
         assert "[U+202E]" in text
 
 
-def busy(world, times=3):
+def busy(world: worlds.World, times: int = 3) -> worlds.RunUnderTest:
     run = world.start()
     for number in range(times):
         run.call("pay", {"account": "a", "amount": 5}, f"k{number}")
@@ -136,7 +137,7 @@ def test_pages_lead_back_to_where_they_came_from(world, monkeypatch):
     monkeypatch.setattr(lists, "SHOWN", 4)
     ada = browsing.browser(world, "ada")
 
-    def ids(query):
+    def ids(query: str) -> list[str]:
         return [entry.id for entry, *_ in ada.client.get(f"{ada.root}/audit?{query}").context["rows"]]
 
     first = ada.get("/audit").context
