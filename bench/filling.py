@@ -38,6 +38,7 @@ WORKSPACES = (
     ("west", "desk", 0.04, 10, 20),
 )
 LONG, PEOPLE, MONTHS = 1_000, 300, 7
+OPEN = 2_000  # of the newest runs of a workspace, each that asked people still waits
 
 Connection = psycopg.Connection[Any]
 
@@ -71,19 +72,19 @@ def _fill(database: Connection, runs: int, say: Callable[[str], None]) -> None:
             for name in ("olga", "ann")
         )
         asked: dict[str, Any] = {"org": org, "ws": ws, "tag": f"{tenant}{workspace}".upper(), "owner": owner, "approver": approver}
-        asked |= {"first": first, "runs": int(runs * share), "agents": agents, "tools": tools}
+        asked |= {"first": first, "runs": int(runs * share), "agents": agents, "tools": tools, "open": OPEN}
         for part in EACH:
             began = time.monotonic()
-            _run(database, part, asked)
+            run(database, part, asked)
             say(f"{tenant}/{workspace} {part}: {time.monotonic() - began:.0f} s")
         if first == 1:
             long = _one(database, "select id from numbers where not writes and age > 2000 order by age limit 1")[0]
-            _run(database, "long", {"org": org, "run": long, "long": LONG})
-            _run(database, "people", {"org": org, "ws": ws, "people": PEOPLE})
+            run(database, "long", {"org": org, "run": long, "long": LONG})
+            run(database, "people", {**asked, "people": PEOPLE})
         first += asked["runs"]
 
 
-def _run(database: Connection, part: str, asked: dict[str, Any]) -> None:
+def run(database: Connection, part: str, asked: dict[str, Any]) -> None:
     for statement in PARTS[part].split(";\n"):
         if any(line.strip() and not line.startswith("--") for line in statement.splitlines()):
             # Values are written into the text: several are used both as text and beside ||, which a typed parameter refuses.

@@ -3,10 +3,10 @@
 
 -- @name registry
 INSERT INTO agents_connector (organisation_id, id, slug, kind, url, headers, document, timeout_ms, allow_private, workspace_id)
-VALUES (%(org)s, 'CON-' || %(tag)s, 'desk', 'http', 'http://127.0.0.1:9', '{}', '', 15000, true, %(ws)s);
+VALUES (%(org)s, 'CON-' || %(tag)s, lower(%(tag)s), 'http', 'http://127.0.0.1:9', '{}', '', 15000, true, %(ws)s);
 
 INSERT INTO agents_tool (organisation_id, id, name, state, connector_id, workspace_id)
-SELECT %(org)s, 'TL-' || %(tag)s || '-' || t, 'desk_tool_' || lpad(t::text, 3, '0'), 'ACTIVE', 'CON-' || %(tag)s, %(ws)s FROM generate_series(0, %(tools)s - 1) t;
+SELECT %(org)s, 'TL-' || %(tag)s || '-' || t, lower(%(tag)s) || '_tool_' || lpad(t::text, 3, '0'), 'ACTIVE', 'CON-' || %(tag)s, %(ws)s FROM generate_series(0, %(tools)s - 1) t;
 
 INSERT INTO agents_toolversion (organisation_id, id, number, state, title, description, operation, detail, input_schema, output_schema, is_write, risk,
     is_reversible, data_domain, connector_class, subjects, redact, price_micros, digest, tool_id)
@@ -17,7 +17,7 @@ SELECT %(org)s, 'TV-' || %(tag)s || '-' || t, 1, 'ACTIVE', 'Tool ' || t, 'Does w
 FROM generate_series(0, %(tools)s - 1) t;
 
 INSERT INTO agents_agent (organisation_id, id, slug, name, category, stage, state, draft_only, owner_id, workspace_id)
-SELECT %(org)s, 'AG-' || %(tag)s || '-' || a, 'agent-' || lpad(a::text, 3, '0'), 'Agent ' || a, 'bounded', 'GATED', 'ACTIVE', false, %(owner)s, %(ws)s
+SELECT %(org)s, 'AG-' || %(tag)s || '-' || a, lower(%(tag)s) || '-agent-' || lpad(a::text, 3, '0'), 'Agent ' || a, 'bounded', 'GATED', 'ACTIVE', false, %(owner)s, %(ws)s
 FROM generate_series(0, %(agents)s - 1) a;
 
 INSERT INTO agents_agentversion (organisation_id, id, number, purpose, never, output, prompt, model_names, digest, agent_id)
@@ -25,12 +25,12 @@ SELECT %(org)s, 'AV-' || %(tag)s || '-' || a, 1, 'Looks after tickets.', ARRAY['
     'AG-' || %(tag)s || '-' || a
 FROM generate_series(0, %(agents)s - 1) a;
 
-UPDATE agents_agent SET version_id = 'AV-' || substr(id, 4) WHERE organisation_id = %(org)s AND workspace_id = %(ws)s;
+UPDATE agents_agent SET version_id = 'AV-' || substr(id, 4) WHERE organisation_id = %(org)s AND id LIKE 'AG-' || %(tag)s || '-%%';
 
 INSERT INTO agents_pin (organisation_id, id, name, agent_version_id, tool_version_id)
-SELECT %(org)s, 'PIN-' || %(tag)s || '-' || a || '-' || p, 'desk_tool_' || lpad(mod(a + p * 4, %(tools)s)::text, 3, '0'), 'AV-' || %(tag)s || '-' || a,
-    'TV-' || %(tag)s || '-' || mod(a + p * 4, %(tools)s)
-FROM generate_series(0, %(agents)s - 1) a, generate_series(0, 4) p;
+SELECT %(org)s, 'PIN-' || %(tag)s || '-' || a || '-' || p, lower(%(tag)s) || '_tool_' || lpad(mod(a + p, %(tools)s)::text, 3, '0'), 'AV-' || %(tag)s || '-' || a,
+    'TV-' || %(tag)s || '-' || mod(a + p, %(tools)s)
+FROM generate_series(0, %(agents)s - 1) a, generate_series(0, least(5, %(tools)s) - 1) p;
 
 -- @name numbers
 CREATE TEMP TABLE IF NOT EXISTS numbers (n bigint, id text, hash bigint, agent int, read_tool int, write_tool int, at timestamptz, took interval, writes boolean, age int, state text, wrote text);
@@ -38,9 +38,9 @@ TRUNCATE numbers;
 INSERT INTO numbers
 SELECT n, 'R-' || upper(substr(md5('run ' || n), 1, 16)), h, a, mod(a + 1, %(tools)s), mod(mod(h, 6)::int * 4 + a, %(tools)s) / 4 * 4, at,
     make_interval(secs => 2 + mod(h / 7, 90)), mod(n, 5) = 0, age,
-    CASE WHEN mod(n, 5) = 0 AND age < 2000 THEN 'WAITING' WHEN age < 40 THEN 'RUNNING' WHEN r < 870 THEN 'SUCCEEDED' WHEN r < 930 THEN 'HANDED_OFF'
+    CASE WHEN mod(n, 5) = 0 AND age < %(open)s THEN 'WAITING' WHEN age < 40 THEN 'RUNNING' WHEN r < 870 THEN 'SUCCEEDED' WHEN r < 930 THEN 'HANDED_OFF'
          WHEN r < 970 THEN 'FAILED' WHEN r < 985 THEN 'STOPPED' ELSE 'EXPIRED' END,
-    CASE WHEN mod(n, 5) <> 0 THEN '' WHEN age < 2000 THEN 'HELD' WHEN mod(h / 11, 100) < 80 THEN 'APPLIED' WHEN mod(h / 11, 100) < 91 THEN 'DENIED'
+    CASE WHEN mod(n, 5) <> 0 THEN '' WHEN age < %(open)s THEN 'HELD' WHEN mod(h / 11, 100) < 80 THEN 'APPLIED' WHEN mod(h / 11, 100) < 91 THEN 'DENIED'
          WHEN mod(h / 11, 100) < 97 THEN 'EXPIRED' ELSE 'FAILED' END
 FROM (
     SELECT n, h, mod(h, 1000) AS r, (sqrt(mod(h / 13, 10000)::float) / 100 * %(agents)s)::int %% %(agents)s AS a, (%(first)s + %(runs)s - 1 - n)::int AS age,
@@ -65,7 +65,7 @@ FROM numbers;
 INSERT INTO agents_call (organisation_id, id, key, kind, name, is_write, state, tier, number, progress, body_digest, fingerprint, arguments, sealed_arguments, decision, refusal, result,
     result_digest, reserved_micros, settled_micros, created_at, finished_at, run_id, tool_version_id)
 SELECT %(org)s, 'C-' || substr(numbers.id, 3) || c, 'k' || c, CASE WHEN c = 0 THEN 'MODEL' ELSE 'TOOL' END,
-    CASE c WHEN 0 THEN 'scripted:idle' ELSE 'desk_tool_' || lpad((CASE c WHEN 1 THEN read_tool ELSE write_tool END)::text, 3, '0') END, c = 2,
+    CASE c WHEN 0 THEN 'scripted:idle' ELSE lower(%(tag)s) || '_tool_' || lpad((CASE c WHEN 1 THEN read_tool ELSE write_tool END)::text, 3, '0') END, c = 2,
     CASE c WHEN 2 THEN wrote WHEN 1 THEN CASE WHEN mod(hash / 19, 100) < 3 THEN 'REFUSED' ELSE 'APPLIED' END ELSE 'APPLIED' END, CASE c WHEN 2 THEN 'ONE' ELSE 'AUTO' END,
     c, 0, md5(n::text), md5(n::text || c), '{"ticket":"TCK-' || (100000 + n) || '"}', CASE WHEN c = 2 AND wrote = 'HELD' THEN '\x00'::bytea END,
     '{"decision":{"errors":[],"policies":["reads"],"policy_set":"POL-1","reasons":[],"tier":"' || CASE c WHEN 2 THEN 'ONE' ELSE 'AUTO' END
@@ -143,10 +143,10 @@ WHERE organisation_id = %(org)s AND id = %(run)s;
 
 -- @name people
 INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
-SELECT '!', false, 'colleague' || p, '', '', '', false, true, now() FROM generate_series(1, %(people)s) p;
+SELECT '!', false, 'colleague' || p || %(tag)s, '', '', '', false, true, now() FROM generate_series(1, %(people)s) p;
 
 INSERT INTO agents_member (organisation_id, id, person, name, is_active, user_id)
-SELECT %(org)s, 'MEM-' || username, 'user-' || id, initcap(username), true, id FROM auth_user WHERE username LIKE 'colleague%%';
+SELECT %(org)s, 'MEM-' || username, 'user-' || id, initcap(username), true, id FROM auth_user WHERE username LIKE 'colleague%%' || %(tag)s;
 
 INSERT INTO agents_seat (organisation_id, id, role, member_id, workspace_id)
-SELECT %(org)s, 'SEA-' || username, 'viewer', 'MEM-' || username, %(ws)s FROM auth_user WHERE username LIKE 'colleague%%';
+SELECT %(org)s, 'SEA-' || username, 'viewer', 'MEM-' || username, %(ws)s FROM auth_user WHERE username LIKE 'colleague%%' || %(tag)s;

@@ -41,8 +41,8 @@ def pages(long: str, request: str, run: str) -> list[Page]:
     runs = {
         "newest": {},
         "failed": {"state": "FAILED"},
-        "of one agent": {"agent": "agent-007"},
-        "of a rare agent, failed": {"agent": "agent-001", "state": "FAILED"},
+        "of one agent": {"agent": "shopdesk-agent-007"},
+        "of a rare agent, failed": {"agent": "shopdesk-agent-001", "state": "FAILED"},
         "with a word": {"q": "kestrel"},
         "with a rare phrase": {"q": "Mill Lane Books 4321"},
         "by reference": {"q": "TCK-424242"},
@@ -52,13 +52,13 @@ def pages(long: str, request: str, run: str) -> list[Page]:
         "that met a refusal": {"q": "refused:any"},
         "refused by a rule": {"q": "refused:never-above"},
         "that wrote": {"q": "has:wrote"},
-        "that touched a tool": {"q": "tool:desk_tool_004"},
+        "that touched a tool": {"q": "tool:shopdesk_tool_004"},
         "that a person approved": {"q": "approver:ann"},
         "that cost more": {"q": "cost:>0.03"},
         "dearest first": {"sort": "-cost"},
         "most steps first": {"sort": "-steps"},
         "longest first": {"sort": "-took"},
-        "with every kind of filter": {"q": "agent:agent-007 status:succeeded has:wrote after:2026-08-01 kestrel"},
+        "with every kind of filter": {"q": "agent:shopdesk-agent-007 status:succeeded has:wrote after:2026-08-01 kestrel"},
     }
     found = [Page(f"runs, {name}", "bob", f"runs?{urlencode(query)}") for name, query in runs.items()]
     found += [Page(f"approvals, {tab}", "ann", f"approvals?tab={tab}", INBOX) for tab in ("mine", "waiting", "decided", "all")]
@@ -66,9 +66,9 @@ def pages(long: str, request: str, run: str) -> list[Page]:
     found += [
         Page("one request", "ann", f"approvals/{request}", INBOX),
         Page("agents", "olga", "agents"),
-        Page("one agent", "olga", "agents/agent-007"),
+        Page("one agent", "olga", "agents/shopdesk-agent-007"),
         Page("tools", "olga", "tools"),
-        Page("one tool", "olga", "tools/desk_tool_004"),
+        Page("one tool", "olga", "tools/shopdesk_tool_004"),
         Page("permissions", "sam", "permissions"),
         Page("policies", "sam", "policies"),
         Page("budgets", "fiona", "budgets"),

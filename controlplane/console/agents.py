@@ -14,7 +14,7 @@ from agents.models import Agent
 from approvals import counts
 from audit import outcomes, tenancy
 from budgets import reservations
-from controlplane.console import agent_tabs, asked, frame, render
+from controlplane.console import agent_tabs, asked, frame, lists, render
 from controlplane.console.frame import Place
 
 WEEK = datetime.timedelta(days=7)
@@ -42,6 +42,8 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         pinned[pin.agent_version.agent_id] = pinned.get(pin.agent_version.agent_id, 0) + 1
     stopped = {stop.target for stop in stops.engaged() if stop.scope == "agent"}
     found = [each for each in everyone if (not stage or each.stage == stage) and text in f"{each.slug} {each.name}".lower()]
+    after = lists.after_name(asked.text(request, "after", longest=400))
+    found, further = lists.cut_by_name([each for each in found if each.slug > after], "slug")
     spent = {one.target: one for one in reservations.balances(place.organisation.id)} if place.may("budgets_view") else {}
     waiting = counts.open_by_agent(place.workspace.id) if place.may("approvals_view") else {}
     context = {
@@ -59,6 +61,8 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
             for each in found
         ],
         "everyone": len(everyone),
+        "next": asked.address(request, after=further) if further else "",
+        "first": asked.address(request, after="") if after else "",
         "q": text,
         "stage": stage,
         "stages": dict(Agent.Stage.choices),

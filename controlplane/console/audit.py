@@ -107,10 +107,10 @@ def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
         "outcomes": events.OUTCOMES,
         "actor": _names(place).get(found.actor_id, ""),
         "before": was,
-        "fields": _fields(body["detail"], json.loads(was.body)["detail"] if was else {}),
+        "fields": _fields(body["detail"], json.loads(was.body)["detail"] if was else {}, place),
         "leaf": leaf.hex(),
         "is_whole": hashlib.sha256(b"\0" + found.body.encode()).digest() == leaf,
-        "page": _page_of(found.subject),
+        "page": _page_of(found.subject, place),
         "bytes": len(found.body.encode()),
     }
     return render.page(request, "audit/entry.html", context)
@@ -219,7 +219,7 @@ def _bars(numbers: search.Numbers, asked: dict[str, str]) -> list[tuple[int, int
     return drawn
 
 
-def _fields(now: dict[str, Any], was: dict[str, Any]) -> list[tuple[str, Any, Any, bool, str]]:
+def _fields(now: dict[str, Any], was: dict[str, Any], place: Place) -> list[tuple[str, Any, Any, bool, str]]:
     """(name, before, now, whether it differs, the page of the thing that the value names)."""
     found = []
     for name in sorted({*now, *was} - {"before"}):
@@ -227,13 +227,15 @@ def _fields(now: dict[str, Any], was: dict[str, Any]) -> list[tuple[str, Any, An
         if earlier is None and "before" in now and name in {"cap_micros", "zone"}:
             earlier = now["before"]
         value = now.get(name)
-        found.append((name, earlier, value, earlier is not None and earlier != value, _page_of(value if isinstance(value, str) else "")))
+        found.append((name, earlier, value, earlier is not None and earlier != value, _page_of(value if isinstance(value, str) else "", place)))
     return found
 
 
-def _page_of(identifier: str) -> str:
-    """Where the thing of that id can be looked at, below the workspace's root; nothing for what has no page."""
-    return f"{PAGES[identifier.partition('-')[0]]}/{identifier}" if _ID.fullmatch(identifier) else ""
+def _page_of(identifier: str, place: Place) -> str:
+    """Where the thing of that id can be looked at, below the workspace's root; nothing for what has no page, or none for this person."""
+    page = PAGES[identifier.partition("-")[0]] if _ID.fullmatch(identifier) else ""
+    opens = page and place.may("agents_view" if page == "stops" else f"{page}_view")
+    return f"{page}/{identifier}" if opens else ""
 
 
 def _key(entry: models.Entry) -> str:

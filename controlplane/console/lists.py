@@ -3,11 +3,13 @@
 import base64
 import datetime
 import json
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 SHOWN = 50
+Row = TypeVar("Row")
 
 
 def packed(*parts: str | float | None) -> str:
@@ -59,10 +61,10 @@ def after_name(text: str) -> str:
     return str(parts[0]) if parts else ""
 
 
-def cut_by_name(rows: Sequence[Any], name: str) -> tuple[list[Any], str]:
-    """(the rows to show, the place of the next page or nothing) of a list in the order of a unique name."""
+def cut_by_name(rows: Sequence[Row], name: str) -> tuple[list[Row], str]:
+    """(the rows to show, the place of the next page or nothing) of a list in the order of a unique name, such as `tool.name`."""
     shown = list(rows[:SHOWN])
-    return shown, packed(str(getattr(shown[-1], name))) if len(rows) > SHOWN else ""
+    return shown, packed(str(operator.attrgetter(name)(shown[-1]))) if len(rows) > SHOWN else ""
 
 
 def moment(text: str) -> datetime.datetime | None:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from agents import contracts, organisations, tools
 from agents.models import Agent, Member, Workspace
 from audit import outcomes, tenancy
-from controlplane.console import agent_tabs, asked, cells, coverage, deciders, frame, render
+from controlplane.console import agent_tabs, asked, cells, coverage, deciders, frame, lists, render
 from controlplane.console.frame import Place
 
 
@@ -113,20 +113,31 @@ def _roles(member: Member, place: Place) -> list[str]:
     return sorted(seat.role for seat in member.seats.all() if seat.workspace_id == place.workspace.id)
 
 
+def _standing(member: Member, place: Place) -> tuple[int, str, str]:
+    """The order of the list: who has a role here first, then by name."""
+    return (0 if _roles(member, place) else 1), member.name, member.id
+
+
 def _show(
     request: HttpRequest, place: Place, *, refused: outcomes.Refused | None = None, typed: dict[str, str] | None = None
 ) -> HttpResponse:
     rows = []
     last = organisations.last_seen()
-    for member in organisations.members():
+    everybody = sorted(organisations.members(), key=lambda each: _standing(each, place))
+    after = lists.unpacked(request.GET.get("after", "") if request.method == "GET" else "", int, str, str)
+    found = [each for each in everybody if after is None or _standing(each, place) > tuple(after)]
+    for member in found[: lists.SHOWN]:
         held = _roles(member, place)
         abilities = sorted({permission for role in held for permission in organisations.ROLES[role]})
         is_me = member.person == place.principal.person
         seen = last.get(member.user_id)
         rows.append((member, held, [name for name in reversed(organisations.ROLES) if name not in held], abilities, is_me, seen))
-    rows.sort(key=lambda row: (not row[1], row[0].name))
+    further = lists.packed(*_standing(found[lists.SHOWN - 1], place)) if len(found) > lists.SHOWN else ""
     context: dict[str, Any] = {
         "rows": rows,
+        "everybody": len(everybody),
+        "next": asked.address(request, after=further) if further else "",
+        "first": asked.address(request, after="") if after else "",
         "roles": [(name, sorted(allowed)) for name, allowed in organisations.ROLES.items()],
         "coverage": coverage.check(place),
         "refused": refused.as_dict() if refused else None,

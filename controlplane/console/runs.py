@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -12,10 +13,10 @@ from agents.models import Call, Run
 from approvals import requests
 from audit import outcomes, tenancy
 from budgets import reservations
-from controlplane.console import asked, frame, inspector, render, run_list, telling, waterfall
+from controlplane.console import asked, frame, inspector, lists, render, run_list, telling, waterfall
 from controlplane.console.frame import Place
 
-MOST_CALLS = 200
+MOST_CALLS = MOST_STEPS = 200
 
 
 class ReasonNeeded(outcomes.Refused):
@@ -77,18 +78,19 @@ def _get(place: Place, identifier: str) -> Run:
 
 
 def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Refused | None = None, reason: str = "") -> HttpResponse:
-    calls = list(runs.calls(run).order_by("created_at", "id")[: MOST_CALLS + 1])
-    cut, calls = len(calls) > MOST_CALLS, calls[:MOST_CALLS]
+    calls, further = _calls(request, run)
     waits = list(requests.of_run(run.id))
     now = timezone.now()
     view = "said" if asked.text(request, "view") == "said" and run.is_hosted else "calls"
-    chosen = _chosen(calls, asked.text(request, "call"))
+    chosen = _chosen(run, calls, asked.text(request, "call"))
+    said, said_further = _said(request, run) if view == "said" else ([], "")
     picture = waterfall.draw(run, calls, waits, now=now)
     people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
     context: dict[str, Any] = {
         "run": run,
         "picture": picture,
-        "cut": cut,
+        "next": further if view == "calls" else said_further,
+        "first": asked.address(request, at="", call="") if request.GET.get("at") else "",
         "view": view,
         "sentence": telling.sentence(calls),
         "people": people,
@@ -101,7 +103,7 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
         "refused": refused.as_dict() if refused else None,
         "reason": reason,
         "chosen": chosen,
-        "said": inspector.conversation(runs.steps(run), full=asked.text(request, "full")) if view == "said" else [],
+        "said": said,
         "here": asked.address(request),
     }
     if chosen is not None and view == "calls":
@@ -110,9 +112,31 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
     return render.page(request, "runs/detail.html", context, fragment=fragment, status=render.status_of(refused) if refused else 200)
 
 
-def _chosen(calls: list[Call], identifier: str) -> Call | None:
+def _calls(request: HttpRequest, run: Run) -> tuple[list[Call], str]:
+    """(one page of the run's calls in the order of time, the address of the next)."""
+    found = runs.calls(run).order_by("created_at", "id")
+    after = lists.below(asked.text(request, "at"))
+    if after:
+        found = found.filter(Q(created_at__gt=after[0]) | Q(created_at=after[0], id__gt=after[1]))
+    rows = list(found[: MOST_CALLS + 1])
+    last = rows[MOST_CALLS - 1] if len(rows) > MOST_CALLS else None
+    return rows[:MOST_CALLS], asked.address(request, at=lists.packed(last.created_at.isoformat(), last.id), call="") if last else ""
+
+
+def _said(request: HttpRequest, run: Run) -> tuple[list[dict[str, Any]], str]:
+    """(one page of what was said, the address of the next)."""
+    after = lists.unpacked(asked.text(request, "at"), int)
+    rows = list(runs.steps(run).filter(number__gt=after[0] if after and 0 <= after[0] < 2**31 else -1)[: MOST_STEPS + 1])
+    last = rows[MOST_STEPS - 1] if len(rows) > MOST_STEPS else None
+    said = inspector.conversation(rows[:MOST_STEPS], full=asked.text(request, "full"))
+    return said, asked.address(request, at=lists.packed(last.number), full="") if last else ""
+
+
+def _chosen(run: Run, calls: list[Call], identifier: str) -> Call | None:
     """The call that was asked for, or the one that a reader most likely came for: what waits, what was refused, what was changed."""
     named = next((call for call in calls if call.id == identifier), None)
+    if named is None and identifier:
+        named = runs.calls(run).filter(id=identifier).first()
     if named or not calls:
         return named
     wanted = (Call.State.HELD, Call.State.IN_DOUBT, Call.State.REFUSED, Call.State.DENIED)

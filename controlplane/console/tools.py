@@ -13,7 +13,7 @@ from agents import stops, tools, usage
 from agents.models import Tool, ToolVersion
 from audit import outcomes, tenancy
 from budgets import money
-from controlplane.console import asked, frame, render, tool_tabs
+from controlplane.console import asked, frame, lists, render, tool_tabs
 from controlplane.console.frame import Place
 
 WEEK = datetime.timedelta(days=7)
@@ -50,6 +50,8 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         and (not risk or row.risk == risk)
         and (only != "unused" or row.tool.name not in last)
     ]
+    after = lists.after_name(asked.text(request, "after", longest=400))
+    found, further = lists.cut_by_name([row for row in found if row.tool.name > after], "tool.name")
     rows = [
         {
             "row": row,
@@ -62,6 +64,8 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         for row in found
     ]
     context = {"rows": rows, "everything": len(everything), "q": text, "kind": kind, "risk": risk, "only": only}
+    context["next"] = asked.address(request, after=further) if further else ""
+    context["first"] = asked.address(request, after="") if after else ""
     unused = sum(row.tool.name not in last for row in everything)
     return render.page(request, "tools/list.html", context | {"risks": ToolVersion.Risk.values, "unused": unused})
 
