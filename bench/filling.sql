@@ -86,8 +86,8 @@ SELECT %(org)s, at + took * s / 5, 'ST-' || substr(id, 3) || s, id, s, (ARRAY['P
 FROM numbers, generate_series(0, 4) s;
 
 -- @name requests
-INSERT INTO approvals_plan (organisation_id, id, digest, body, entity, viewer, changes, facts, before_digest, call_id)
-SELECT %(org)s, 'PLN-' || substr(id, 3), md5(id), '{}', 'ticket/TCK-' || (100000 + n), 'arguments', '[]', '{}', '', 'C-' || substr(id, 3) || 2 FROM numbers WHERE writes;
+INSERT INTO approvals_plan (organisation_id, id, digest, body, entity, viewer, changes, unchanged, facts, before_digest, call_id)
+SELECT %(org)s, 'PLN-' || substr(id, 3), md5(id), '{}', 'ticket/TCK-' || (100000 + n), 'arguments', '[]', '[]', '{}', '', 'C-' || substr(id, 3) || 2 FROM numbers WHERE writes;
 
 INSERT INTO approvals_request (organisation_id, id, state, title, required, is_draft, policies, reasons, requesters, policy_set_id, tool_version_id, opened_at, expires_at, decided_at, note, call_id, plan_id, run_id, workspace_id)
 SELECT %(org)s, 'APR-' || substr(id, 3), CASE wrote WHEN 'HELD' THEN 'OPEN' ELSE wrote END, 'Refund for ticket TCK-' || (100000 + n), 1 + (mod(hash, 10) = 0)::int, false, ARRAY['one-person'], ARRAY['A refund needs a person.'], ARRAY[]::text[], 'POL-1',

@@ -86,6 +86,8 @@ ACTS: dict[str, frozenset[str]] = {
     "members/add": frozenset({"owner", "admin"}),
     "members/<str:identifier>/role": frozenset({"owner", "admin"}),
     "audit/export": frozenset({"owner", "security", "auditor"}),
+    "views/save": EVERYBODY,
+    "views/<str:identifier>/remove": EVERYBODY,
     "demo/<str:story>": frozenset(),  # only at the demo's own desk
 }
 
@@ -181,7 +183,7 @@ def digest(organisation: str) -> dict[str, tuple[int, int]]:
                 asked = f"select count(*), coalesce(sum(hashtext(t::text || t.xmin::text)::bigint), 0) from {table} t"
                 if table in {"audit_entry", "agents_step"}:  # a partitioned table has no xmin of its own to read; it is append-only
                     asked = f"select count(*), coalesce(sum(hashtext(t::text)::bigint), 0) from {table} t"
-                row = owner.execute(asked).fetchone()  # type: ignore[call-overload]
+                row = owner.execute(asked).fetchone()
                 assert row is not None
                 found[table] = (int(row[0]), int(row[1]))
         return found

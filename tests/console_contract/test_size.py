@@ -14,11 +14,11 @@ from bench import filling
 from tests.console_contract import estate as estates
 from tests.console_contract.estate import PAGES, Estate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # the first test fills the lists
 FEW, MANY, LONG = 4, 70, 260
 STATIC = Path(__file__).resolve().parents[2] / "static"
 # Each list, and the same narrowed: what a person comes to with many rows behind it.
-LISTS = ("approvals?tab=all", "approvals?tab=decided", "runs?q=status:succeeded", "runs?sort=-cost", "runs?q=has:wrote+kestrel")
+LISTS = ("approvals?tab=all", "approvals?tab=decided", "runs?q=status:waiting", "runs?sort=-cost", "runs?q=has:wrote+kestrel")
 PLACES = ("runs?after=", "runs?sort=-cost&after=", "audit?below=", "agents?after=", "tools?after=", "members?after=", "approvals?after=")
 
 
