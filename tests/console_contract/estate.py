@@ -58,6 +58,8 @@ PAGES: dict[str, frozenset[str]] = {
     "budgets/prices": frozenset({"owner", "finance"}),
     "budgets/zone": frozenset({"owner", "finance"}),
     "members": frozenset({"owner", "admin"}),
+    "members/<str:identifier>": frozenset({"owner", "admin"}),
+    "connect": frozenset({"owner", "admin", "builder"}),
     "audit": MONEY,
     "audit/<str:identifier>": MONEY,
     "stops": EVERYBODY,
@@ -88,6 +90,13 @@ ACTS: dict[str, frozenset[str]] = {
     "audit/export": frozenset({"owner", "security", "auditor"}),
     "views/save": EVERYBODY,
     "views/<str:identifier>/remove": EVERYBODY,
+    "tools/<str:name>/confirm": frozenset({"owner", "admin", "builder"}),
+    "tools/<str:name>/retire": frozenset({"owner", "admin", "builder"}),
+    "connect/key": frozenset({"owner", "admin", "builder"}),
+    "demo/ask": RULES,
+    "demo/hide": EVERYBODY,
+    "demo/remove": frozenset(),
+    "demo/removed": frozenset(),
     "demo/<str:story>": frozenset(),  # only at the demo's own desk
 }
 
