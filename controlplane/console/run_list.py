@@ -26,7 +26,7 @@ CLASSES = (
     ("k-ok", "succeeded", ("SUCCEEDED",)),
     ("k-viol", "handed off", ("HANDED_OFF",)),
     ("k-err", "failed, stopped or expired", ("FAILED", "STOPPED", "EXPIRED")),
-    ("k-wait", "waiting", ("WAITING",)),
+    ("k-asks", "waiting", ("WAITING",)),
     ("k-info", "under way", ("QUEUED", "RUNNING")),
 )
 

@@ -20,7 +20,7 @@ STATES = dict(Run.State.choices)
 _ID = re.compile(r"[Rr]-[0-9A-Za-z]{1,24}")
 # The parameters of links from elsewhere, and the qualifier that says the same.
 PARAMETERS = {"state": "status", "agent": "agent", "since": "after", "over": "ended"}
-ORDERS = {"started": "Started", "steps": "Steps", "calls": "Calls", "writes": "Writes", "tokens": "Tokens", "cost": "Cost", "took": "Took"}
+ORDERS = {"started": "Started", "steps": "Steps", "calls": "Calls", "writes": "Writes", "cost": "Cost", "took": "Took"}
 
 
 def _moment(value: str) -> datetime.datetime:
