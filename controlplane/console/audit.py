@@ -227,7 +227,9 @@ def _fields(now: dict[str, Any], was: dict[str, Any], place: Place) -> list[tupl
         if earlier is None and "before" in now and name in {"cap_micros", "zone"}:
             earlier = now["before"]
         value = now.get(name)
-        found.append((name, earlier, value, earlier is not None and earlier != value, _page_of(value if isinstance(value, str) else "", place)))
+        found.append(
+            (name, earlier, value, earlier is not None and earlier != value, _page_of(value if isinstance(value, str) else "", place))
+        )
     return found
 
 

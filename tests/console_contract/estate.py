@@ -71,7 +71,7 @@ PAGES: dict[str, frozenset[str]] = {
 STOPPERS = frozenset({"owner", "admin", "security", "builder"})
 # Pattern that a form posts to -> the roles that may be shown the form.
 ACTS: dict[str, frozenset[str]] = {
-    "approvals/<str:identifier>/vote": frozenset({"approver"}),
+    "approvals/<str:identifier>/<slug:verb>": DECISIONS,  # which verbs is a matter of the request and the person
     "runs/<str:identifier>/stop": STOPPERS,
     "stops/engage": STOPPERS,
     "stops/<str:identifier>/release": STOPPERS,
@@ -101,8 +101,8 @@ ACTS: dict[str, frozenset[str]] = {
 }
 
 
-# What htmx asks for with a header of its own; a link to it would be no page.
-FRAGMENTS = {"frame"}
+# What htmx asks for with a header of its own, and what opens only for some requests.
+FRAGMENTS = {"frame", "approvals/<str:identifier>/rule"}
 
 
 @dataclass
