@@ -112,11 +112,12 @@ class Pool:
             loop, future, function, arguments = job
             answer, error = None, None
             try:
-                answer = function(*arguments)
-            except BaseException as caught:
+                try:
+                    answer = function(*arguments)
+                finally:
+                    close_old_connections()  # drops a connection that broke; keeps a good one
+            except BaseException as caught:  # whatever it is, somebody waits for it, and the thread goes on
                 error = caught
-            finally:
-                close_old_connections()  # drops a connection that broke; keeps a good one
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_deliver, future, answer, error)
             del job, future, function, arguments, answer, error
