@@ -26,7 +26,7 @@ def seal(plaintext: bytes, *, aad: str) -> bytes:
     return bytes([key_id]) + nonce + cipher.encrypt(nonce, plaintext, _bound(key_id, aad))
 
 
-def open_sealed(blob: bytes, *, aad: str) -> bytes:
+def open_sealed(blob: bytes | memoryview, *, aad: str) -> bytes:
     """The plaintext, or VaultError. Keys retired to SECRET_KEY_FALLBACKS still open."""
     blob = bytes(blob)
     if len(blob) < 1 + _NONCE + _TAG:

@@ -24,7 +24,7 @@ def database_url(url: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(worker_id: str, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:  # type: ignore[type-arg]
+def django_db_setup(worker_id: str, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
     """Make this process's database as the owner, then connect to it as the application."""
     owner, app = os.environ["DATABASE_OWNER_URL"], os.environ["DATABASE_URL"]
     name = f"remit_test_{worker_id}_{os.getpid()}"  # several runs may share a server

@@ -264,7 +264,7 @@ def labelled(value):
 
 
 def doubling(times):
-    out = {"type": "string"}
+    out: dict[str, object] = {"type": "string"}
     definitions = {}
     for n in range(times):
         definitions[f"d{n}"] = out
@@ -273,7 +273,7 @@ def doubling(times):
 
 
 def nested(depth):
-    schema = {}
+    schema: dict[str, object] = {}
     for _ in range(depth):
         schema = {"items": schema}
     return {"type": "object", "properties": {"a": schema}}
@@ -372,7 +372,7 @@ def test_a_pattern_that_ruins_backtracking_engines_is_judged_at_once():
 def test_a_recursive_schema_is_judged_at_once_however_deep_the_arguments():
     schema = {"type": "object", "$defs": {"n": TEXT_OR_LIST}, "properties": {"a": {"$ref": "#/$defs/n"}}}
     schemas.lint(schema)
-    value = 1
+    value: object = 1
     for _ in range(500):
         value = [value]
     assert judge(schema, {"a": value}) != []

@@ -42,7 +42,7 @@ def test_a_confirmed_tool_that_changed_by_a_word_is_refused_until_confirmed_agai
 
 
 def test_one_bad_offer_is_left_out_alone_and_the_entry_says_why(world: World) -> None:
-    bad = {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/schema.json"}}}
+    bad: dict[str, object] = {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/schema.json"}}}
     made = discover(world, offer("good_one"), offer("bad_one", bad), offer("write"), offer("approvals_wait"))
     with tenancy.within(world.organisation):
         assert [version.tool.name for version in made] == ["good_one"]

@@ -62,7 +62,7 @@ def test_text_choices_are_their_text():
 
 
 def endless():
-    loop = []
+    loop: list[object] = []
     loop.append(loop)
     return loop
 

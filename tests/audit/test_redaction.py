@@ -157,13 +157,13 @@ class Rude(dict):
 
 
 def endless():
-    loop = []
+    loop: list[object] = []
     loop.append(loop)
     return loop
 
 
 def deep():
-    value = GITHUB
+    value: object = GITHUB
     for _ in range(50_000):
         value = [value]
     return value

@@ -167,7 +167,8 @@ def test_any_sequence_agrees_with_a_plain_model(moves: list[tuple[str, int]], ch
     world = _shared()
     with tenancy.within(world.organisation):
         used = reservations.balance("workspace", world.workspace.id)
-    spent, held, limit = used.spent, {}, used.spent + used.reserved + 100
+    held: dict[str, int] = {}
+    spent, limit = used.spent, used.spent + used.reserved + 100
     base = used.reserved
     cap(world, limit)
     for move, amount in moves:

@@ -56,7 +56,7 @@ class Talk:
 
 
 class Server:
-    def __init__(self, script: Callable[[Talk], None], tls: ssl.SSLContext | None) -> None:
+    def __init__(self, script: Callable[[Talk], object], tls: ssl.SSLContext | None) -> None:
         self.script = script
         self.tls = tls
         self.requests: list[bytes] = []
@@ -102,7 +102,7 @@ class Server:
 
 
 @contextmanager
-def server(script: Callable[[Talk], None], tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+def server(script: Callable[[Talk], object], tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     running = Server(script, tls)
     try:
         yield running

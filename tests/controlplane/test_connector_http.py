@@ -149,6 +149,7 @@ def test_parameters_and_body_fields_become_arguments():
     assert TOOLS["create_order"].input_schema["required"] == ["items"]
     assert TOOLS["create_order"].input_schema["properties"]["note"] == {"type": ["string", "null"], "enum": ["gift", None]}
     assert "id" not in TOOLS["create_order"].input_schema["properties"], "the server sets it"
+    assert TOOLS["create_order"].output_schema is not None
     assert TOOLS["create_order"].output_schema["required"] == ["id"]
     assert TOOLS["get_order"].input_schema["properties"]["order_id"] == {"description": "Which", "type": "string"}
     assert TOOLS["replace_order"].input_schema["required"] == ["order_id"]

@@ -534,12 +534,13 @@ def test_a_present_state_that_cannot_be_read_is_a_refusal_and_not_an_empty_chang
         ):
             with pytest.raises(interface.PreviewFailed):
                 mcp.preview(call(to, "cancel_order", {"order_id": "#W1"}), spec)
-        for spec in (
+        faulty: tuple[dict[str, Any], ...] = (
             {},
             {"tool": "get_order", "arguments": {"order_id": 7}},
             {"tool": "get_order", "arguments": {"order_id": {}}},
             {"tool": "get_order", "set": []},
-        ):
+        )
+        for spec in faulty:
             with pytest.raises(interface.PreviewFailed):
                 mcp.preview(call(to, "cancel_order", {"order_id": "#W1"}), spec)
     failed = {"content": [{"type": "text", "text": '{"status": "unavailable"}'}], "isError": True}
@@ -569,8 +570,8 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "inputs"
 @pytest.mark.skipif(not (SHARED / "tools" / "tape_upstream.py").exists(), reason="the recorded runs are not here")
 def test_the_tape_upstream_answers_as_recorded(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(SHARED / "tools"), *sys.path])
-    import runs as recorded  # noqa: PLC0415
-    import tape_upstream  # noqa: PLC0415
+    import runs as recorded  # type: ignore[import-not-found]  # noqa: PLC0415
+    import tape_upstream  # type: ignore[import-not-found]  # noqa: PLC0415
 
     run = next(iter(recorded.read_jsonl(str(SHARED / "retail" / "runs.jsonl"))))
     tape, server = tape_upstream.serve([run], recorded.load_tools(str(SHARED / "retail" / "tools.json")), None, 0)

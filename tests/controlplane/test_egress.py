@@ -415,7 +415,11 @@ def test_a_connection_the_server_closed_while_it_was_idle_is_not_written_to(clie
     with scripted.server(scripted.once(scripted.OK)) as upstream:
         for n in range(1, 6):
             assert client.send(post(upstream.url)).body == b"{}"
-            upstream.wait_for(lambda n=n: upstream.ended == n)
+
+            def has_ended(count: int = n) -> bool:
+                return upstream.ended == count
+
+            upstream.wait_for(has_ended)
         assert upstream.connections == len(upstream.requests) == 5
 
 
@@ -530,7 +534,8 @@ def _tls(certificate: Path, asked: list[str | None]) -> ssl.SSLContext:
 
 
 def test_https_asks_for_the_name_and_connects_to_the_checked_address(tmp_path):
-    certificate, asked = _certificate(tmp_path, "tools.example"), []
+    asked: list[str] = []
+    certificate = _certificate(tmp_path, "tools.example")
     with scripted.server(scripted.always(scripted.OK), _tls(certificate, asked)) as upstream:
         client = egress.Client(resolve=lambda host, port: ["127.0.0.1"], tls=ssl.create_default_context(cafile=str(certificate)))
         url = f"https://tools.example:{upstream.port}/"
