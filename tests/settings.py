@@ -9,5 +9,5 @@ from controlplane.settings import *  # noqa: F403
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
 LEASE_SECONDS = 2
-ACCOUNT_RATE_LIMITS = {}  # type: ignore[var-annotated]
+ACCOUNT_RATE_LIMITS = {}
 LOGGING_CONFIG = None

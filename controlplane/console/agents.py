@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, runs, stops, tools, usage
 from agents.models import Agent
@@ -26,7 +26,7 @@ STAGES = {
 }
 
 
-@require_GET
+@require_safe
 @frame.page("agents_view", at="agents")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """Every agent of the workspace: its authority and its health in one row."""
@@ -72,7 +72,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     return render.page(request, "agents/list.html", context)
 
 
-@require_GET
+@require_safe
 @frame.page("agents_view", at="agents")
 def detail(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
     """One agent: its passport, or another of its tabs."""

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import urlencode
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import contracts, tools
 from approvals import deadlines, denials, ends, inbox, remarks, requests, rules
@@ -22,14 +22,14 @@ TIERS = {"ONE": "One human", "TWO": "Two humans"}
 Act = Callable[[HttpRequest, Place, str], object]
 
 
-@require_GET
+@require_safe
 @frame.page("approvals_view", at="approvals")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """The list, on wide screens with the first request that needs this person beside it."""
     return _show(request, place, None)
 
 
-@require_GET
+@require_safe
 @frame.page("approvals_view", at="approvals")
 def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One request."""

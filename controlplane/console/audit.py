@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations
 from audit import events, exports, log, models, search, tenancy
@@ -36,7 +36,7 @@ PAGES = {"R": "runs", "APR": "approvals", "STP": "stops", "POL": "policies", "AG
 _ID = re.compile(r"(R|APR|STP|POL|AG|EV)-[0-9A-Z]{4,40}")
 
 
-@require_GET
+@require_safe
 @frame.page("audit_view", at="audit")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """One page of the log, newest first. It stands still: what is new waits behind a button."""
@@ -92,7 +92,7 @@ def _page(request: HttpRequest, place: Place, found: Any, asked: dict[str, str])
     }
 
 
-@require_GET
+@require_safe
 @frame.page("audit_view", at="audit")
 def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One entry: what happened in words, its fields beside what stood before, its exact bytes and the leaf that vouches for them."""

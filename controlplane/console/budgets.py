@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, runs
 from agents.models import Call, Run
@@ -23,7 +23,7 @@ OUTCOMES = dict(Run.State.choices)
 PARTS = {"agent": "Agent", str(Call.Kind.MODEL): "Model", str(Call.Kind.TOOL): "Tool", "outcome": "Outcome of the run"}
 
 
-@require_GET
+@require_safe
 @frame.page("budgets_view", at="budgets")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """The month's numbers, its curve, the tree, and what money went on."""
@@ -94,7 +94,7 @@ def _where(place: Place, own: purses.Purse, month: zones.Month, request: HttpReq
     }
 
 
-@require_GET
+@require_safe
 @frame.page("budgets_view", at="budgets")
 def level(request: HttpRequest, place: Place, level: str, target: str) -> HttpResponse:
     """One purse and the movements that its numbers are the sum of, narrowed as the address says."""

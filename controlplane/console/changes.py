@@ -73,6 +73,8 @@ def _row(change: Mapping[str, Any], *, is_new: bool) -> Row:
     else:
         left, right, note = *marked(before, after, pointer, op=str(change["op"])), _reordered(before, after)
     label = str(change.get("label") or pointer or "Everything")
+    if pointer.endswith("_cents"):
+        label = label.removesuffix(" cents")  # its values are shown as money
     return Row(str(change.get("entity", "")), label, pointer, _OPS.get(str(change["op"]), "replace"), left, right, note, is_new)
 
 

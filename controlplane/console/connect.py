@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from agents import arrivals, contracts, identity, organisations, policies, tools
 from agents.models import Agent
@@ -23,7 +23,7 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 NEVER = "Change anything: it only reads."
 
 
-@require_GET
+@require_safe
 @frame.page("agents_manage", at="connect")
 def show(request: HttpRequest, place: Place) -> HttpResponse:
     """What to paste, and what came of it. The list asks again by itself while the page is open."""

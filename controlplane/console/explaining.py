@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from agents import contracts, organisations, tools, usage
 from agents.models import Agent
@@ -23,7 +23,7 @@ STAGES = {
 }
 
 
-@require_GET
+@require_safe
 @frame.page("policies_view", at="permissions")
 def cell(request: HttpRequest, place: Place, slug: str, name: str) -> HttpResponse:
     """Why this agent may or may not call this tool; with arguments in the address, what the gate would say of that call."""

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth import logout
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals import pace
 from audit import log, outcomes, tenancy
@@ -122,7 +122,7 @@ def hide(request: HttpRequest, place: Place) -> HttpResponse:
     return redirect(f"{place.root}/overview")
 
 
-@require_GET
+@require_safe
 @frame.page(at="overview")
 def leaving(request: HttpRequest, place: Place) -> HttpResponse:
     """What removing would remove, and the button."""

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from controlplane import outbox, probes, vitals
 from controlplane.console import frame, render
@@ -52,7 +52,7 @@ KINDS = {
 }
 
 
-@require_GET
+@require_safe
 @frame.page("audit_view", at="health")
 def show(request: HttpRequest, place: Place) -> HttpResponse:
     """Every probe, asked while the page is made."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from agents import contracts, organisations, runs, stops, tools
 from approvals import requests
@@ -16,7 +16,7 @@ from controlplane.console.frame import NAVIGATION, Place
 from controlplane.console.search import Found
 
 
-@require_GET
+@require_safe
 @frame.page()
 def go(request: HttpRequest, place: Place) -> HttpResponse:
     """Straight there when the words name exactly one thing that this person may see; the palette shows it first instead."""
@@ -31,7 +31,7 @@ def go(request: HttpRequest, place: Place) -> HttpResponse:
     return rendering.page(request, "console/go.html", {"words": words, "groups": groups}, fragment="options" if in_palette else "")
 
 
-@require_GET
+@require_safe
 @login_required
 def anywhere(request: HttpRequest, identifier: str) -> HttpResponse:
     """`/go/APR-1042`: a short link that knows no workspace. It works before sign-in and leads to whichever of one's workspaces has it."""
@@ -46,7 +46,7 @@ def anywhere(request: HttpRequest, identifier: str) -> HttpResponse:
     return render(request, "404.html", status=404)
 
 
-@require_GET
+@require_safe
 @login_required
 def workspaces(request: HttpRequest) -> HttpResponse:
     """The workspaces one may enter; switching keeps the page, where the other workspace has it."""

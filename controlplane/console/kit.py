@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from agents.views import View
 from controlplane.templatetags import ui
@@ -28,7 +28,7 @@ class Note:
     extra_tags: str = ""
 
 
-@require_GET
+@require_safe
 def show(request: HttpRequest) -> HttpResponse:
     if not settings.DEBUG:
         raise Http404

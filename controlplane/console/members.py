@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, tools
 from agents.models import Agent, Member, Workspace
@@ -15,14 +15,14 @@ from controlplane.console import agent_tabs, asked, cells, coverage, deciders, f
 from controlplane.console.frame import Place
 
 
-@require_GET
+@require_safe
 @frame.page("members_manage", at="members")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """Everybody of the organisation, those of this workspace first."""
     return _show(request, place)
 
 
-@require_GET
+@require_safe
 @frame.page("members_manage", at="members")
 def person(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """What one person can do here: their permissions in words, what they may approve, the agents they own."""

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from agents import contracts, runs
 from audit import events, log
@@ -14,7 +14,7 @@ from controlplane.console.frame import Place
 LOOKED, GROUPS, ENTRIES = 80, 7, 7
 
 
-@require_GET
+@require_safe
 @frame.page(at="overview")
 def page(request: HttpRequest, place: Place) -> HttpResponse:
     """What a person sees is what they may see; a block they may not see is absent."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from agents import contracts, organisations, tools
 from agents.models import Agent
@@ -20,7 +20,7 @@ VIEWS = {"system": "By agent", "tool": "By tool", "domain": "By data domain", "p
 IDLE = (7, 30, 60, 90)
 
 
-@require_GET
+@require_safe
 @frame.page("policies_view", at="permissions")
 def matrix(request: HttpRequest, place: Place) -> HttpResponse:
     """The matrix, or with `?view=list` the same as a list, or with `?format=csv` as a file. `?only=` keeps what is marked."""

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import access, cedar, contracts, differences, organisations, policies, tools
 from agents.models import Agent, PolicySet
@@ -33,7 +33,7 @@ class Change:
     after: cedar.Policy | None
 
 
-@require_GET
+@require_safe
 @frame.page("policies_view", at="policies")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """The rules in force and the versions."""
@@ -50,7 +50,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     return render.page(request, "policies/list.html", context)
 
 
-@require_GET
+@require_safe
 @frame.page("policies_view", at="policies")
 def version(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One version: its rules, what it changes in text and in access, and who may put it in force."""

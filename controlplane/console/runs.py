@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from agents import organisations, runs
 from agents.models import Call, Run
@@ -27,7 +27,7 @@ class OverAlready(outcomes.Refused):
     code = "already_decided"
 
 
-@require_GET
+@require_safe
 @frame.page("runs_view", at="runs")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """Runs, newest first or sorted. Every filter is in the address."""
@@ -36,7 +36,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     return render.page(request, "runs/list.html", context, fragment=fragment)
 
 
-@require_GET
+@require_safe
 @frame.page("runs_view", at="runs")
 def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One run."""

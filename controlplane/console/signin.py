@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from agents import identity, organisations
 from audit import log, outcomes, tenancy
@@ -12,7 +12,7 @@ from audit import log, outcomes, tenancy
 LANDING = {"approver": "approvals", "finance": "budgets", "auditor": "audit", "security": "permissions", "builder": "runs"}
 
 
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Where a person lands: their role's page in their first workspace; sign-in for everybody else."""
     if not request.user.is_authenticated or request.user.pk is None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import contracts, organisations, runs, stops, tools
 from agents.models import Run, Stop
@@ -34,14 +34,14 @@ class Row:
     why_not: str
 
 
-@require_GET
+@require_safe
 @frame.page("agents_view", at="stops")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """What is stopped now, the form with its preview, and the history."""
     return _list(request, place, request.GET.dict())
 
 
-@require_GET
+@require_safe
 @frame.page("agents_view", at="stops")
 def form(request: HttpRequest, place: Place) -> HttpResponse:
     """The form alone, for a dialog on any page; `?what=agent/AG-…` chooses."""
@@ -58,7 +58,7 @@ def preview(request: HttpRequest, place: Place) -> HttpResponse:
         return _list(request, place, request.POST.dict())
 
 
-@require_GET
+@require_safe
 @frame.page("agents_view", at="stops")
 def show(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One switch: what was stopped and why, what it holds now, and who may let it go on."""

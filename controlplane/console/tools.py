@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from agents import stops, tools, usage
 from agents.models import Tool, ToolVersion
@@ -27,7 +27,7 @@ def standing(row: ToolVersion) -> str:
     return "DRIFTED" if row.state == "DRAFT" and row.tool.state == "ACTIVE" else str(row.state)
 
 
-@require_GET
+@require_safe
 @frame.page("tools_view", at="tools")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """The newest version of every tool, with its use."""
@@ -70,7 +70,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     return render.page(request, "tools/list.html", context | {"risks": ToolVersion.Risk.values, "unused": unused})
 
 
-@require_GET
+@require_safe
 @frame.page("tools_view", at="tools")
 def detail(request: HttpRequest, place: Place, name: str) -> HttpResponse:
     """One tool: one of its tabs."""

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from agents import access, contracts, organisations, tools
 from agents.models import Agent
@@ -28,7 +28,7 @@ PEOPLE = (
 )
 
 
-@require_GET
+@require_safe
 @frame.page("policies_view", at="permissions")
 def who(request: HttpRequest, place: Place) -> HttpResponse:
     """The answer has an address of its own. A question in words (`?q=`) is turned into one."""

@@ -86,7 +86,7 @@ BEGIN
             v_draft := true;  -- at its cap this agent goes on in draft mode: the write is kept as a proposal
         ELSIF v_budget IS NOT NULL THEN
             v_refusal := v_budget || jsonb_build_object('code', 'budget_exceeded', 'rule', 'cap ' || (v_budget->>'level') || ' ' || (v_budget->>'target'),
-                'message', 'This call could cost ' || v_amount || ' micro-units; the cap of this ' || (v_budget->>'level') || ' leaves less.',
+                'message', 'This call could cost $' || to_char(v_amount / 1e6, 'FM9999999999990.00####') || '; the cap of this ' || (v_budget->>'level') || ' leaves less.',
                 'current', (v_budget->>'spent')::bigint + (v_budget->>'reserved')::bigint, 'limit', (v_budget->>'cap')::bigint,
                 'who', 'whoever holds budgets_set', 'next', 'The run was handed to its owner. Ask finance to raise the cap, or wait for the next ' || (v_budget->>'period') || '.');
             v_end := true;

@@ -197,6 +197,12 @@ def visible(text: Any) -> str:
 
 
 @register.filter
+def listed(items: Any) -> str:
+    """Names in one line, not yet escaped: `join` escapes, and a filter after it would escape again."""
+    return ", ".join(map(str, items or ()))
+
+
+@register.filter
 def value(found: Any) -> str:
     """A JSON value as people read it: nothing, yes, no, text, or compact JSON."""
     if found is None or found == "":

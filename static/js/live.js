@@ -15,6 +15,7 @@
     state = pill.dataset.state = name;
     pill.lastElementChild.textContent = WORDS[name];
     pill.title = name === "paused" ? "Paused by you: go on" : name === "live" ? "Pause live updates" : WORDS[name];
+    pill.setAttribute("aria-label", WORDS[name]);
     pill.setAttribute("aria-pressed", String(name === "paused"));
   }
 

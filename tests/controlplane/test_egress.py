@@ -534,7 +534,7 @@ def _tls(certificate: Path, asked: list[str | None]) -> ssl.SSLContext:
 
 
 def test_https_asks_for_the_name_and_connects_to_the_checked_address(tmp_path):
-    asked: list[str] = []
+    asked: list[str | None] = []
     certificate = _certificate(tmp_path, "tools.example")
     with scripted.server(scripted.always(scripted.OK), _tls(certificate, asked)) as upstream:
         client = egress.Client(resolve=lambda host, port: ["127.0.0.1"], tls=ssl.create_default_context(cafile=str(certificate)))
