@@ -84,12 +84,15 @@ class Request:
     stage: str = ""  # the run's stage; empty means the agent's
 
 
-def clock(now: datetime) -> tuple[int, int]:
-    """(hour, weekday) as policies see them: UTC, Monday is 1 and Sunday 7. Raises ValueError on a naive time."""
+def clock(now: datetime) -> tuple[int, int, int]:
+    """(hour, weekday, day) as policies see them: UTC, Monday is 1 and Sunday 7, 21 November 2026 is 20261121.
+
+    Raises ValueError on a naive time.
+    """
     if now.tzinfo is None:
         raise ValueError("a policy's clock needs a time zone")
     utc = now.astimezone(UTC)
-    return utc.hour, utc.isoweekday()
+    return utc.hour, utc.isoweekday(), utc.year * 10_000 + utc.month * 100 + utc.day
 
 
 def _record(**fields: shapes.Shape) -> shapes.Shape:

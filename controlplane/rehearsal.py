@@ -18,10 +18,11 @@ from controlplane import examination
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a run would be about and what it did before; `hour` and `weekday` in UTC."""
+    """What a run would be about and what it did before; `hour`, `weekday` and `day` in UTC."""
 
     hour: int
     weekday: int
+    day: int
     subject: tuple[str, ...] = ()
     calls: int = 0
     writes: int = 0
@@ -47,7 +48,7 @@ class Rehearsal:
 
     def ground(self) -> access.Ground:
         """What the cells of the access matrix rest on."""
-        hour, weekday = vocabulary.clock(timezone.now())
+        hour, weekday, _ = vocabulary.clock(timezone.now())
         return access.Ground(
             organisation=self.organisation,
             compiled=self.compiled,
@@ -69,7 +70,12 @@ class Rehearsal:
     def examine(self, agent: Agent, name: str, arguments: Any, about: Circumstances) -> examination.Examined:
         """The real examination of a call that is not made. Call inside `tenancy.within`."""
         tool = self.pinned.get(agent.id, {}).get(name)
-        context = self._context(agent, tool) | {"owned": self._whose(tool, arguments), "hour": about.hour, "weekday": about.weekday}
+        context = self._context(agent, tool) | {
+            "owned": self._whose(tool, arguments),
+            "hour": about.hour,
+            "weekday": about.weekday,
+            "day": about.day,
+        }
         context["run"] |= {"tool_calls": about.calls, "writes": about.writes}
         if about.subject:
             context["capability"] = {"id": "", "subject": list(about.subject), "tools": None, "bindings": {}, "over": False}
@@ -100,6 +106,7 @@ class Rehearsal:
             "owned": None,
             "hour": 0,
             "weekday": 1,
+            "day": vocabulary.NEVER,
         }
 
     def _whose(self, tool: tools.Facts | None, arguments: Any) -> dict[str, Any] | None:

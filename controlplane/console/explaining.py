@@ -72,7 +72,10 @@ def circumstances(request: HttpRequest) -> rehearsal.Circumstances:
     subject = tuple(part for part in asked.text(request, "subject").replace(",", " ").split()[:20])
     hour = asked.text(request, "hour")
     return rehearsal.Circumstances(
-        hour=int(hour) if hour.isascii() and hour.isdigit() and int(hour) < 24 else now.hour, weekday=now.weekday, subject=subject
+        hour=int(hour) if hour.isascii() and hour.isdigit() and int(hour) < 24 else now.hour,
+        weekday=now.weekday,
+        day=now.day,
+        subject=subject,
     )
 
 

@@ -65,7 +65,7 @@ def _screen(facts: Ready) -> str:
     lines = ["", f"{_bold(title)}{took:>{74 - len(title)}}", RULE]
     lines += _for_a_person(facts)
     lines += [
-        f"Your agent  MCP {facts.url}/mcp    REST {facts.url}/api/v1",
+        f"Your agent  MCP {facts.url}/mcp  REST {facts.url}/api/v1",
         "            make connect   prints a key and a snippet",
         f"Data        {_short(facts.data)}/  (demo, safe to delete)   Logs {_short(facts.data)}/logs/   Health make doctor",
         "Stop        Ctrl-C        Clean start  make reset",

@@ -291,7 +291,7 @@ def test_the_digest_changes_with_any_fact_and_with_nothing_else() -> None:
 
 def test_the_clock_of_policies_is_utc_and_monday_is_one() -> None:
     sunday_night = datetime(2026, 11, 22, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
-    assert vocabulary.clock(sunday_night) == (4, 1)
-    assert vocabulary.clock(datetime(2026, 11, 22, 23, 30, tzinfo=UTC)) == (23, 7)
+    assert vocabulary.clock(sunday_night) == (4, 1, 20261123)
+    assert vocabulary.clock(datetime(2026, 11, 22, 23, 30, tzinfo=UTC)) == (23, 7, 20261122)
     with pytest.raises(ValueError, match="time zone"):
         vocabulary.clock(datetime(2026, 11, 22))  # noqa: DTZ001

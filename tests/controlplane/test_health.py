@@ -74,6 +74,8 @@ def test_a_process_lives_whatever_the_database_does() -> None:
 
 
 def test_it_is_ready_when_it_can_serve_and_says_what_waits() -> None:
+    while (lease := outbox.claim()) is not None:
+        outbox.finish(lease)  # what other tests of this process left waits for nobody
     status, body = ready()
     assert (status, body["status"]) == (200, "ready")
     assert set(body["checks"].values()) == {"ok"}
