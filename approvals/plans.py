@@ -2,9 +2,11 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.db.models import QuerySet
 
 from agents import tools
 from approvals.diffs import arguments as argument_diff
@@ -139,6 +141,11 @@ def again(plan: Plan, *, tool: tools.Facts, arguments: Mapping[str, Any], target
         amount_micros=body["amount_micros"],
     )
     return _stored(tool=tool, arguments=arguments, target=target, terms=terms, connector=body["connector"])
+
+
+def of_calls(calls: Collection[str]) -> QuerySet[Plan]:
+    """Every plan that was made for these calls, oldest first. Call inside `tenancy.within`."""
+    return Plan.objects.filter(call_id__in=calls).order_by("created_at", "id")
 
 
 def statement_facts(statement: str) -> dict[str, Any]:

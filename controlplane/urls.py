@@ -112,6 +112,8 @@ console: list[URLPattern | URLResolver] = [
     path("connect/key", pages_connect.issue),
     path("runs", pages_runs.listed),
     path("runs/<str:identifier>", pages_runs.detail),
+    path("runs/<str:identifier>/report", pages_runs.report),
+    path("runs/<str:identifier>/download", pages_runs.download),
     path("runs/<str:identifier>/stop", pages_runs.stop),
     path("budgets", pages_budgets.listed),
     path("budgets/cap", pages_caps.cap),

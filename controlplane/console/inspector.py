@@ -4,16 +4,27 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
 
 from agents import runs
 from agents.models import Call, Run, Step
 from approvals.models import Request
 from audit import log
-from controlplane.console import asked
+from controlplane.console import asked, run_record
 from controlplane.console.frame import Place
 
-TABS = {"policy": "Policy", "input": "Input", "output": "Output", "refusal": "Refusal", "effect": "Effect", "links": "Links"}
+TABS = {
+    "policy": "Policy",
+    "input": "Input",
+    "output": "Output",
+    "refusal": "Refusal",
+    "diff": "Diff",
+    "effect": "Effect",
+    "cost": "Cost",
+    "raw": "Raw",
+    "links": "Links",
+}
 FIRST = 4096  # characters of a payload that are in the page unless more is asked for
 MOST = 512 * 1024
 ENTRIES = 50
@@ -23,42 +34,42 @@ WEEKDAYS = dict(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday
 def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequence[Request]) -> dict[str, Any]:
     """What the chosen tab shows."""
     effect = runs.effects(run).filter(call=call).first()
-    tabs = {
-        name: word for name, word in TABS.items() if (name != "refusal" or call.refusal) and (name != "effect" or effect or call.is_write)
-    }
+    has = {"refusal": bool(call.refusal), "effect": effect or call.is_write, "diff": call.is_write and place.may("approvals_view")}
+    tabs = {name: word for name, word in TABS.items() if has.get(name, True)}
     tab = asked.text(request, "tab")
     tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"
     full = asked.text(request, "full") == "1"
-    decided = value(call.decision) or {}
+    decided = run_record.value(call.decision) or {}
     entries = log.entries(run=run.id, subject=call.id).order_by("at", "id")[:ENTRIES] if tab == "links" and place.may("audit_view") else []
     return {
         "tabs": [(name, word, asked.address(request, call=call.id, tab=name, full="")) for name, word in tabs.items()],
         "tab": tab,
         "decision": decided.get("decision"),
         "judged": _judged(decided.get("request") or {}),
-        "payload": cut(call.arguments if tab == "input" else call.result, full=full) if tab in {"input", "output"} else None,
+        "payload": cut(_payload(call, tab), full=full) if tab in {"input", "output", "raw"} else None,
+        "diff": run_record.diff(call, effect) if tab == "diff" else None,
+        "cost": run_record.cost(call) if tab == "cost" else None,
         "more": asked.address(request, call=call.id, tab=tab, full="1"),
-        "refusal": value(call.refusal) if call.refusal else None,
+        "refusal": run_record.value(call.refusal) if call.refusal else None,
         "effect": effect,
         "asked_people": next((each for each in reversed(waits) if each.call_id == call.id), None),
         "entries": entries,
     }
 
 
-def value(text: str) -> Any:
-    """Stored canonical JSON as a value; as text where only its beginning was kept."""
-    try:
-        return json.loads(text) if text else None
-    except ValueError:
-        return text
+def _payload(call: Call, tab: str) -> str:
+    """The text that a tab is about, as JSON."""
+    if tab == "raw":
+        return json.dumps(run_record.of_call(call), cls=DjangoJSONEncoder, ensure_ascii=False)
+    return call.arguments if tab == "input" else call.result
 
 
 def cut(text: str, *, full: bool) -> dict[str, Any]:
     """A payload for a <pre>: its beginning, or all of it that is kept, and how much there is."""
-    found = value(text)
+    found = run_record.value(text)
     pretty = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, indent=2) if text else ""
     most = MOST if full else FIRST
-    return {"text": pretty[:most], "rest": max(len(pretty) - most, 0), "is_empty": not text}
+    return {"text": pretty[:most], "rest": max(len(pretty) - most, 0), "size": len(pretty.encode()), "is_empty": not text}
 
 
 def _judged(request: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -85,7 +96,7 @@ def conversation(steps: Iterable[Step], *, full: str = "") -> list[dict[str, Any
     """The record of a hosted run, each part labelled by who wrote it. `full` is the id of the one step that is shown whole."""
     said = []
     for step in steps:
-        found = value(step.content)
+        found = run_record.value(step.content)
         parts = _parts(step.kind, found if isinstance(found, dict) else {"text": str(found)})
         most = MOST if full == step.id else FIRST
         said.append(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -13,7 +13,7 @@ from agents.models import Call, Run
 from approvals import requests
 from audit import outcomes, tenancy
 from budgets import reservations
-from controlplane.console import asked, frame, inspector, lists, render, run_list, telling, waterfall
+from controlplane.console import asked, frame, inspector, lists, render, run_list, run_record, telling, waterfall
 from controlplane.console.frame import Place
 
 MOST_CALLS = MOST_STEPS = 200
@@ -41,6 +41,42 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
 def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One run."""
     return _show(request, place, _get(place, identifier))
+
+
+@require_safe
+@frame.page("runs_view", at="runs")
+def report(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """The run on paper: what it was, what it changed outside, and each call with what was decided about it."""
+    run = _get(place, identifier)
+    record = _record(place, run)
+    people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
+    context = {
+        "run": run,
+        "record": record,
+        "sentence": telling.sentence(list(runs.calls(run)[: run_record.MOST_CALLS])),
+        "outside": run_record.outside(place, run),
+        "most_effects": run_record.MOST_EFFECTS,
+        "owner": people.get(run.agent.owner_id, run.agent.owner_id),
+        "made": timezone.now(),
+    }
+    return render.page(request, "runs/report.html", context)
+
+
+@require_safe
+@frame.page("runs_view", at="runs")
+def download(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """The redacted record of the run as JSON."""
+    run = _get(place, identifier)
+    return JsonResponse(
+        _record(place, run),
+        json_dumps_params={"ensure_ascii": False, "indent": 2},
+        headers={"Content-Disposition": f'attachment; filename="run-{run.id}.json"', "Cache-Control": "no-store"},
+    )
+
+
+def _record(place: Place, run: Run) -> dict[str, Any]:
+    calls = list(runs.calls(run)[: run_record.MOST_CALLS + 1])
+    return run_record.of_run(place, run, calls, list(requests.of_run(run.id).prefetch_related("votes__member")))
 
 
 @require_POST
@@ -81,7 +117,7 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
     calls, further = _calls(request, run)
     waits = list(requests.of_run(run.id))
     now = timezone.now()
-    view = "said" if asked.text(request, "view") == "said" and run.is_hosted else "calls"
+    view = _view(request, run)
     chosen = _chosen(run, calls, asked.text(request, "call"))
     said, said_further = _said(request, run) if view == "said" else ([], "")
     picture = waterfall.draw(run, calls, waits, now=now)
@@ -104,12 +140,19 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
         "reason": reason,
         "chosen": chosen,
         "said": said,
+        "outside": run_record.outside(place, run) if view == "effects" else [],
+        "most_effects": run_record.MOST_EFFECTS,
         "here": asked.address(request),
     }
     if chosen is not None and view == "calls":
         context |= inspector.opened(request, place, run, chosen, waits)
     fragment = "body" if request.headers.get("HX-Target") == "run" else ""
     return render.page(request, "runs/detail.html", context, fragment=fragment, status=render.status_of(refused) if refused else 200)
+
+
+def _view(request: HttpRequest, run: Run) -> str:
+    wanted = asked.text(request, "view")
+    return wanted if wanted == "effects" or (wanted == "said" and run.is_hosted) else "calls"
 
 
 def _calls(request: HttpRequest, run: Run) -> tuple[list[Call], str]:

@@ -42,6 +42,8 @@ PAGES: dict[str, frozenset[str]] = {
     "approvals/<str:identifier>": DECISIONS,
     "runs": EVERYBODY,
     "runs/<str:identifier>": EVERYBODY,
+    "runs/<str:identifier>/report": EVERYBODY,
+    "runs/<str:identifier>/download": EVERYBODY,
     "agents": EVERYBODY,
     "agents/<str:slug>": EVERYBODY,
     "tools": but("finance"),

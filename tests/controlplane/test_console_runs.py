@@ -1,6 +1,7 @@
 """The runs pages: who may see them, what they say in every state, what hostile text can do there (nothing), and stopping a run."""
 
 import datetime
+import json
 import re
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_a_run_says_in_one_sentence_what_it_did(world: World, run: RunUnderTest)
     assert page.count('<svg class="lane"') == 4  # three calls and one wait
 
 
-@pytest.mark.parametrize("tab", ["policy", "input", "output", "refusal", "effect", "links", "nonsense"])
+@pytest.mark.parametrize("tab", ["policy", "input", "output", "refusal", "diff", "effect", "cost", "raw", "links", "nonsense"])
 def test_every_side_of_every_call_can_be_read(world: World, run: RunUnderTest, tab: str) -> None:
     with tenancy.within(world.organisation):
         calls = list(runs.calls(run.run))
@@ -175,6 +176,75 @@ def test_an_effect_shows_its_key_and_state(world: World, run: RunUnderTest) -> N
     assert "Humans needed" in page
 
 
+CLOSED = {"op": "replace", "entity": "account/a", "pointer": "/status", "label": "Status", "before": "standing", "after": "shut"}
+
+
+def test_what_changed_outside_is_in_order_with_its_key_and_for_approvers_with_before_and_after(
+    world: World, run: RunUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("approvals.plans.changes", lambda **_: [CLOSED])
+    nothing = text(visit(world, "olga", f"runs/{run.run.id}?view=effects"))
+    assert "Nothing outside was changed." in nothing
+    done = [run.call("pay", {"account": "a", "amount": amount}) for amount in (5, 6)]
+    with tenancy.within(world.organisation):
+        keys = [effect.key for effect in runs.effects(run.run)]
+    for page in (f"runs/{run.run.id}?view=effects", f"runs/{run.run.id}/report"):
+        may, may_not = (text(visit(world, name, page)) for name in ("olga", "vera"))
+        assert may.index(keys[0]) < may.index(keys[1])
+        assert may.count("<del>standing</del>") == may.count("<ins>shut</ins>") == 2
+        assert "standing" not in may_not
+        assert keys[0] in may_not
+        assert "for people who may see approvals" in may_not
+    diff = f"runs/{run.run.id}?call={done[0].call}&tab=diff"
+    assert "<del>standing</del>" in text(visit(world, "olga", diff))
+    assert "standing" not in text(visit(world, "vera", diff))
+
+
+def test_the_record_is_whole_redacted_and_for_who_may_see_the_run(world: World, run: RunUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("approvals.plans.changes", lambda **_: [CLOSED])
+    done = run.call("pay", {"account": "a", "amount": 5, "note": "Bearer sk-live-" + "a1B2" * 8})
+    before = entries(world)
+    answer = visit(world, "olga", f"runs/{run.run.id}/download")
+    assert f'filename="run-{run.run.id}.json"' in answer["Content-Disposition"]
+    record = json.loads(text(answer))
+    assert [each["state"] for each in record["calls"]] == ["APPLIED", "REFUSED", "HELD", "APPLIED"]
+    assert record["calls"][1]["refusal"]["code"] == "policy_denied"
+    assert [each["call"] for each in record["effects"]] == [done.call]
+    assert record["effects"][0]["changes"] == [CLOSED]
+    assert [(each["state"], each["votes"]) for each in record["requests"]] == [("OPEN", [])]
+    assert "a1B2a1B2" not in text(answer)
+    seen = json.loads(text(visit(world, "vera", f"runs/{run.run.id}/download")))
+    assert seen["requests"] is None
+    assert seen["effects"][0]["changes"] is None
+    assert "never-above" in text(visit(world, "vera", f"runs/{run.run.id}/report"))
+    assert entries(world) == before
+
+
+def test_a_report_and_a_record_cost_the_same_statements_at_any_length(world: World, run: RunUnderTest) -> None:
+    client, counts = browser(world, "olga"), []
+    for amount in (5, 6):
+        run.call("pay", {"account": "a", "amount": amount})
+        with CaptureQueriesContext(connection) as caught:
+            for page in ("/report", "/download", "?view=effects"):
+                assert client.get(f"{root(world)}/runs/{run.run.id}{page}").status_code == 200
+        counts.append(len(caught))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("page", ["report", "download"])
+def test_a_strangers_report_is_not_there(world: World, elsewhere: World, run: RunUnderTest, page: str) -> None:
+    for client, there in ((browser(elsewhere, "olga"), world), (browser(elsewhere, "olga"), elsewhere)):
+        assert client.get(f"{root(there)}/runs/{run.run.id}/{page}").status_code == 404
+
+
+def test_cost_and_raw_say_what_was_held_and_kept(world: World, run: RunUnderTest) -> None:
+    done = run.call("pay", {"account": "a", "amount": 5})
+    assert "Reserved" in text(visit(world, "vera", f"runs/{run.run.id}?call={done.call}&tab=cost"))
+    raw = text(visit(world, "vera", f"runs/{run.run.id}?call={done.call}&tab=raw"))
+    assert "result_digest" in raw
+    assert "sealed" not in raw
+
+
 def test_only_who_may_read_the_log_sees_a_calls_entries(world: World, run: RunUnderTest) -> None:
     with tenancy.within(world.organisation):
         call = runs.calls(run.run)[0].id
@@ -189,7 +259,7 @@ def test_a_payload_is_cut_and_the_rest_asked_for(world: World) -> None:
     done = run.call("pay", {"account": "a", "amount": 5, "note": "begin " + "n" * 6000 + " THE-END"})
     address = f"runs/{run.run.id}?call={done.call}&tab=input"
     assert "THE-END" not in text(visit(world, "vera", address))
-    assert "more characters" in text(visit(world, "vera", address))
+    assert "Show all 5.9\xa0KB" in text(visit(world, "vera", address))
     assert "THE-END" in text(visit(world, "vera", f"{address}&full=1"))
 
 
