@@ -28,7 +28,7 @@
   function calm(e) {
     var hovers = matchMedia("(hover:hover)").matches && e.matches(":hover");
     return e.matches("[data-calm],.list") && (hovers || e.contains(document.activeElement)) || e.contains(document.activeElement) && R.typing(document.activeElement) ||
-      R.all("input:not([type=hidden]),textarea", e).some(function (i) { return i.value !== i.defaultValue; });
+      R.all("input:not([type=hidden]),textarea", e).some(function (i) { return /^(checkbox|radio)$/.test(i.type) ? i.checked !== i.defaultChecked : i.value !== i.defaultValue; });
   }
   // One request at a time for an element; what changes meanwhile is looked at after it.
   function refresh(e) {
