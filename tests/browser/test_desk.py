@@ -155,6 +155,7 @@ def test_text_from_an_agent_is_inert_and_what_hides_in_it_is_shown(desk: int, ch
     assert seen.faults == []
 
 
+@pytest.mark.timeout(400)  # two people, all pages, three widths
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(desk: int, chromium: Browser, theme: str) -> None:
     world = worlds.make()
