@@ -110,5 +110,5 @@ def test_a_connection_that_was_cut_costs_nobody_their_request(world: World) -> N
     token = world.start().token
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as other, connection.cursor() as cursor:
         cursor.execute("select pg_backend_pid()")
-        other.execute("select pg_terminate_backend(%s)", cursor.fetchone())
+        other.execute("select pg_terminate_backend(%s, 10000)", cursor.fetchone())  # and it is gone, not only told to go
     assert identity.authenticate(token).kind == "agent"

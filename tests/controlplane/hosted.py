@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection
+from django.db.models.functions import Now
 
 from agents.models import Call, Run, Step, Work
 from audit import tenancy
@@ -67,6 +68,17 @@ def steps_of(world: World, run: Run) -> list[str]:
 def work_of(world: World, **filters: Any) -> list[Work]:
     with tenancy.within(world.organisation):
         return list(Work.objects.filter(**filters))
+
+
+def due_work(world: World) -> list[Work]:
+    """What a worker could claim now."""
+    return work_of(world, due_at__lte=Now(), lease_until=None) + work_of(world, due_at__lte=Now(), lease_until__lt=Now())
+
+
+def drop_work(world: World) -> None:
+    """Nothing of this organisation waits any more, leased or not."""
+    with tenancy.within(world.organisation):
+        Work.objects.all().delete()
 
 
 def make_due(world: World) -> None:
