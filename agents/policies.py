@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Max, QuerySet
 
-from agents import cedar, organisations, tools, vocabulary
+from agents import cedar, organisations, seats, tools, vocabulary
 from agents.models import AgentVersion, Member, PolicySet, Workspace
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
@@ -252,5 +252,5 @@ def why_not_activate(by: Principal, row: PolicySet) -> str:
     proposer = Member.objects.filter(id=row.proposed_by).values_list("person", flat=True).first()
     if proposer is None or proposer != by.person:
         return ""
-    others = [member.name for member in organisations.holding("policies_activate", row.workspace_id) if member.person != by.person]
+    others = [member.name for member in seats.holding("policies_activate", row.workspace_id) if member.person != by.person]
     return f"You proposed it; another person activates it: {', '.join(others[:5])}." if others else ""

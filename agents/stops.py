@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
@@ -15,7 +15,26 @@ from audit.moments import Moment
 
 PERMISSION = {Stop.Scope.RUN: "runs_stop"}  # every other scope: agents_stop
 LONGEST = datetime.timedelta(days=90)  # until which an end may be set; a stop without one lasts until a person releases it
-_NAMES = {Stop.Scope.WORKSPACE: "slug", Stop.Scope.AGENT: "slug", Stop.Scope.TOOL: "name", Stop.Scope.CONNECTOR: "slug"}
+
+
+class _Target(NamedTuple):
+    """What a scope is a switch of. `workspace` and `shown` are lookups; by `handle` a person may name one instead of giving its id."""
+
+    model: Any
+    workspace: str
+    shown: str
+    handle: str = ""
+
+
+_TARGETS = {
+    Stop.Scope.ORGANISATION: _Target(Organisation, "", "name"),
+    Stop.Scope.WORKSPACE: _Target(Workspace, "id", "name", "slug"),
+    Stop.Scope.AGENT: _Target(Agent, "workspace_id", "slug", "slug"),
+    Stop.Scope.TOOL: _Target(Tool, "workspace_id", "name", "name"),
+    Stop.Scope.CONNECTOR: _Target(Connector, "workspace_id", "slug", "slug"),
+    Stop.Scope.KEY: _Target(Key, "agent__workspace_id", "label"),
+    Stop.Scope.RUN: _Target(Run, "workspace_id", "agent__slug"),
+}
 
 
 def locate(scope: str, target: str, *, by: Principal) -> tuple[str, str]:
@@ -25,19 +44,11 @@ def locate(scope: str, target: str, *, by: Principal) -> tuple[str, str]:
     """
     if scope == Stop.Scope.ORGANISATION and target in ("", by.organisation):
         return by.organisation, ""
-    nouns: dict[str, tuple[Any, str]] = {
-        Stop.Scope.WORKSPACE: (Workspace, "id"),
-        Stop.Scope.AGENT: (Agent, "workspace_id"),
-        Stop.Scope.TOOL: (Tool, "workspace_id"),
-        Stop.Scope.CONNECTOR: (Connector, "workspace_id"),
-        Stop.Scope.KEY: (Key, "agent__workspace_id"),
-        Stop.Scope.RUN: (Run, "workspace_id"),
-    }
     found: list[tuple[str, str]] = []
-    if scope in nouns:
-        model, workspace = nouns[Stop.Scope(scope)]
-        named = Q(id=target) | (Q(**{_NAMES[Stop.Scope(scope)]: target}) if Stop.Scope(scope) in _NAMES else Q())
-        found = list(model.objects.filter(named).values_list("id", workspace)[:2])
+    kind = _TARGETS.get(Stop.Scope(scope)) if scope in Stop.Scope.values else None
+    if kind and kind.workspace:
+        named = Q(id=target) | (Q(**{kind.handle: target}) if kind.handle else Q())
+        found = list(kind.model.objects.filter(named).values_list("id", kind.workspace)[:2])
     if len(found) != 1:
         raise organisations.NotFound(
             f"There is no such {scope}, or more than one.", rule="stop target", current=target[:80], next_step="Give its id."
@@ -211,20 +222,11 @@ def engaged_over(workspace: str, *, organisation: str) -> QuerySet[Stop]:
 
 def labels(found: Collection[Stop]) -> dict[str, str]:
     """What each switch is for as people call it, by its id: "agent support-refunds". One query a scope. Call inside `tenancy.within`."""
-    nouns: dict[str, tuple[Any, str]] = {
-        Stop.Scope.ORGANISATION: (Organisation, "name"),
-        Stop.Scope.WORKSPACE: (Workspace, "name"),
-        Stop.Scope.AGENT: (Agent, "slug"),
-        Stop.Scope.TOOL: (Tool, "name"),
-        Stop.Scope.CONNECTOR: (Connector, "slug"),
-        Stop.Scope.KEY: (Key, "label"),
-        Stop.Scope.RUN: (Run, "agent__slug"),
-    }
     said = {}
     for scope in {stop.scope for stop in found}:
-        model, name = nouns[scope]
+        kind = _TARGETS[Stop.Scope(scope)]
         under = [stop for stop in found if stop.scope == scope]
-        known = dict(model.objects.filter(id__in=[stop.target for stop in under]).values_list("id", name))
+        known = dict(kind.model.objects.filter(id__in=[stop.target for stop in under]).values_list("id", kind.shown))
         for stop in under:
             called = known.get(stop.target) or stop.target
             said[stop.id] = f"run {stop.target} of {called}" if scope == Stop.Scope.RUN else f"{scope} {called}"

@@ -2,19 +2,17 @@
 
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError
 from django.db.models import F, QuerySet
 
-from agents import organisations, schemas, vocabulary
+from agents import organisations, schemas
 from agents.models import Agent, Connector, Pin, Tool, ToolVersion, Workspace
 from agents.organisations import Principal
 from audit import canonical, ids, log, outcomes, tenancy, vault
-
-OURS = frozenset({"approvals_wait"})  # a tool of ours at the MCP door
 
 
 class UnknownTool(outcomes.Refused):
@@ -141,95 +139,6 @@ def register_connector(  # noqa: PLR0913 - one field of the form each
     return connector
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A tool as a connector offers it. Its hints are claims of the other side; a person classifies it."""
-
-    name: str
-    title: str
-    description: str
-    input_schema: Mapping[str, Any]
-    output_schema: Mapping[str, Any] | None
-    hints: Mapping[str, Any]
-    detail: Mapping[str, Any]
-
-
-def record_offers(*, by: Principal, connector: Connector, offers: Iterable[Offer]) -> list[ToolVersion]:
-    """Store what a connector offers as draft versions, off until confirmed. A confirmed tool that changed is refused from now on (T46).
-
-    An offer that cannot be taken over (its schema, its name) is left out alone; the entry says which and why.
-    """
-    drafts: list[ToolVersion] = []
-    drifted: list[Tool] = []
-    refused: dict[str, str] = {}
-    with tenancy.within(by.organisation):
-        organisations.require(by, "tools_manage", connector.workspace_id)
-        for offer in offers:
-            try:
-                draft, has_drifted = _record(connector, offer)
-            except outcomes.Refused as no:
-                refused[offer.name] = no.message
-                continue
-            drafts += [draft] if draft else []
-            drifted += [draft.tool] if draft and has_drifted else []
-        if drifted:
-            _registry_changed(connector.workspace_id)
-        for tool in drifted:
-            log.append("tool.drifted", by=by, subject=tool.id, workspace=connector.workspace_id, detail={"name": tool.name})
-        log.append(
-            "connector.discovered",
-            by=by,
-            subject=connector.id,
-            workspace=connector.workspace_id,
-            detail={"new_versions": len(drafts), "drifted": len(drifted), "refused": refused},
-        )
-    return drafts
-
-
-def _record(connector: Connector, offer: Offer) -> tuple[ToolVersion | None, bool]:
-    """(the new draft version, whether it replaces a confirmed one); no version when nothing changed."""
-    schemas.lint(offer.input_schema)
-    name = offer.name.replace(".", "_")
-    if name in vocabulary.RESERVED | OURS:
-        raise _taken(name, "Remit has that word already", "Have the upstream rename it.")
-    definition = {
-        "connector": connector.id,
-        "operation": offer.name,
-        "title": offer.title,
-        "description": offer.description,
-        "input": offer.input_schema,
-        "output": offer.output_schema,
-        "detail": offer.detail,
-    }
-    digest = canonical.digest(definition, domain="remit tool v1")
-    tool, _ = Tool.objects.get_or_create(
-        workspace_id=connector.workspace_id, name=name, defaults={"id": ids.new("T"), "connector": connector}
-    )
-    if tool.connector_id != connector.id:
-        raise _taken(name, "another connector has it already", "Register this connector in a workspace of its own.")
-    newest = tool.versions.order_by("-number").first()
-    if newest and newest.digest == digest:
-        return None, False
-    replaced = tool.versions.filter(state=ToolVersion.State.ACTIVE).update(state=ToolVersion.State.RETIRED)
-    draft = ToolVersion.objects.create(
-        id=ids.new("TV"),
-        tool=tool,
-        number=(newest.number if newest else 0) + 1,
-        title=offer.title,
-        description=offer.description,
-        operation=offer.name,
-        detail=dict(offer.detail),
-        input_schema=canonical.text(schemas.closed(dict(offer.input_schema))),
-        output_schema=canonical.text(offer.output_schema) if offer.output_schema else "",
-        digest=digest,
-    )
-    return draft, bool(replaced)
-
-
-def _taken(name: str, why: str, next_step: str) -> organisations.Conflict:
-    return organisations.Conflict(f"No tool can be called {name} here: {why}.", rule="tool_name", current=name, next_step=next_step)
-
-
 def confirm(*, by: Principal, name: str, workspace: Workspace, classification: Mapping[str, Any]) -> ToolVersion:
     """A person classifies the newest version of a tool and turns it on. Classifying an active one anew writes a new version.
 
@@ -267,7 +176,7 @@ def confirm(*, by: Principal, name: str, workspace: Workspace, classification: M
         row.state = ToolVersion.State.ACTIVE
         row.save()
         Tool.objects.filter(id=tool.id).update(state=Tool.State.ACTIVE)
-        _registry_changed(workspace.id)
+        registry_changed(workspace.id)
         log.append(
             "tool.confirmed",
             by=by,
@@ -284,7 +193,7 @@ def retire(*, by: Principal, name: str, workspace: Workspace) -> None:
         organisations.require(by, "tools_manage", workspace.id)
         tool = get(name, workspace=workspace)
         Tool.objects.filter(id=tool.id).update(state=Tool.State.RETIRED)
-        _registry_changed(workspace.id)
+        registry_changed(workspace.id)
         log.append("tool.retired", by=by, subject=tool.id, workspace=workspace.id, detail={"name": name})
 
 
@@ -311,7 +220,8 @@ def connectors(workspace: str) -> QuerySet[Connector]:
     return Connector.objects.filter(workspace_id=workspace).order_by("slug")
 
 
-def _registry_changed(workspace: str) -> None:
+def registry_changed(workspace: str) -> None:
+    """Whatever was kept of the workspace's tools holds no more. Call inside `tenancy.within`."""
     Workspace.objects.filter(id=workspace).update(registry=F("registry") + 1)
 
 

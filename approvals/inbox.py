@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import BigIntegerField, Case, Count, F, FloatField, Func, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce
 
-from agents import organisations
+from agents import organisations, seats
 from agents.models import Member
 from agents.organisations import Principal
 from approvals import requests
@@ -147,7 +147,7 @@ def health(*, by: Principal, workspace: str) -> Health:
 
 def deciders(workspace: str) -> QuerySet[Member]:
     """Who decides in this workspace, for whoever does not. Call inside `tenancy.within`."""
-    return organisations.holding("approvals_decide", workspace)
+    return seats.holding("approvals_decide", workspace)
 
 
 def last_decision(workspace: str) -> Request | None:

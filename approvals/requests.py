@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 
-from agents import organisations, runs, stops
+from agents import organisations, runs, seats, stops
 from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import denials, tiers
@@ -339,7 +339,7 @@ def decidable(*, by: Principal, workspace: str) -> QuerySet[Request]:
 
 def eligible(request: Request) -> list[str]:
     """The names of the people who may decide this request. Call inside `tenancy.within`."""
-    found = organisations.holding(tiers.PERMISSION[request.required], request.workspace_id)
+    found = seats.holding(tiers.PERMISSION[request.required], request.workspace_id)
     return [member.name for member in found if member.person not in request.requesters]
 
 

@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Iterable
 
-from agents import organisations
+from agents import organisations, seats
 from agents.models import Agent, Member, PolicySet
 from agents.organisations import Principal
 from audit.moments import Moment
@@ -56,7 +56,7 @@ def barred(*, required: int, requesters: Iterable[str], workspace: str, owner: s
     """Who could decide but for what they have to do with it, and what that is. Call inside `tenancy.within`."""
     barring = set(requesters)
     found = []
-    for member in organisations.holding(PERMISSION[required], workspace):
+    for member in seats.holding(PERMISSION[required], workspace):
         if member.person in barring:
             why = "owns the agent" if member.id == owner else "started the run" if member.person == starter_person else "changed the rules"
             found.append((member.name, why))

@@ -1,6 +1,6 @@
 """Asking a connector what it offers. What it answers is recorded as drafts; a person classifies them before any agent may use one."""
 
-from agents import organisations, tools
+from agents import offers, organisations, tools
 from agents.models import Connector, ToolVersion
 from agents.organisations import Principal
 from audit import tenancy
@@ -19,11 +19,8 @@ def discover(*, by: Principal, connector: Connector) -> list[ToolVersion]:
     sealed = bytes(connector.sealed_secrets).hex() if connector.sealed_secrets is not None else None
     described = {name: getattr(connector, name) for name in _DESCRIBED}
     found = connectors.discover(effects.upstream_of(by.organisation, {**described, "sealed": sealed}, {}))
-    offers = [
-        tools.Offer(one.name, one.title, one.description, one.input_schema, one.output_schema, one.hints, one.detail) for one in found
-    ]
-    tools.record_offers(by=by, connector=connector, offers=offers)
+    offers.record(by=by, connector=connector, offers=found)
     with tenancy.within(by.organisation):
-        offered = {offer.name for offer in offers}
+        offered = {offer.name for offer in found}
         newest = tools.all_versions(connector.workspace_id)
         return [row for row in newest if row.tool.connector_id == connector.id and row.operation in offered]

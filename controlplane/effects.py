@@ -125,14 +125,7 @@ def read(sending: Sending, arguments: Mapping[str, Any]) -> runs.Outcome:
     except Exception as error:
         logger.exception("a connector failed", extra={"call": sending.call})
         return _failed(sending, type(error).__name__, event="call.failed", wake=False)
-    return runs.Outcome(
-        state=Call.State.FAILED if answer.is_error else Call.State.APPLIED,
-        event="call.failed" if answer.is_error else "call.answered",
-        result=answer.result,
-        is_error=answer.is_error,
-        redact=sending.tool.redact,
-        actual_micros=0 if answer.is_error else sending.tool.price_micros or 0,
-    )
+    return _told(sending, answer, well="call.answered", badly="call.failed", wake=False)
 
 
 def apply(sending: Sending, sent: interface.Outbound) -> runs.Outcome:
@@ -151,14 +144,19 @@ def apply(sending: Sending, sent: interface.Outbound) -> runs.Outcome:
 
 def answered(sending: Sending, answer: interface.Answer) -> runs.Outcome:
     """The outcome of a write that the upstream answered."""
+    return _told(sending, answer, well="effect.applied", badly="effect.failed", wake=True)
+
+
+def _told(sending: Sending, answer: interface.Answer, *, well: str, badly: str, wake: bool) -> runs.Outcome:
+    """An answer as an outcome. What failed is not paid for."""
     return runs.Outcome(
         state=Call.State.FAILED if answer.is_error else Call.State.APPLIED,
-        event="effect.failed" if answer.is_error else "effect.applied",
+        event=badly if answer.is_error else well,
         result=answer.result,
         is_error=answer.is_error,
         redact=sending.tool.redact,
         actual_micros=0 if answer.is_error else sending.tool.price_micros or 0,
-        wake=True,
+        wake=wake,
     )
 
 

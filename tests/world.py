@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from agents import contracts, directory, identity, organisations, policies, tools
+from agents import contracts, directory, identity, offers, organisations, policies, seats, tools
 from agents.models import Agent, Member, Run, Workspace
 from agents.organisations import Principal
 from approvals import requests
@@ -143,7 +143,7 @@ def make() -> World:
     for name, role in cast.items():
         user = get_user_model().objects.create_user(f"{name}-{suffix}", f"{name}-{suffix}@example.com", "a long password here")
         member = organisations.add_member(by=system, user=user, name=name)
-        organisations.seat(by=system, member=member, workspace=workspace, role=role)
+        seats.grant(by=system, member=member, workspace=workspace, role=role)
         members[name] = member
         people[name] = Principal(kind="person", id=member.id, organisation=organisation.id, person=member.person, user=user.pk, name=name)
     bank = upstream.serve()
@@ -159,11 +159,7 @@ def make() -> World:
         timeout_ms=3000,
     )
     found = connectors.discover(interface.Upstream(kind="mcp", slug="bank", url=bank.url, headers={}, timeout_s=5, allow_private=True))
-    tools.record_offers(
-        by=olga,
-        connector=connector,
-        offers=[tools.Offer(d.name, d.title, d.description, d.input_schema, d.output_schema, d.hints, d.detail) for d in found],
-    )
+    offers.record(by=olga, connector=connector, offers=found)
     for name, classification in CLASSES.items():
         tools.confirm(by=olga, name=name, workspace=workspace, classification=classification)
     directory.load(by=olga, workspace=workspace, kind="account", owners={name: f"customer-{name}" for name in "abc"})

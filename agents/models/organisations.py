@@ -73,7 +73,7 @@ class Member(tenancy.Tenant):
 
 
 class Seat(tenancy.Tenant):
-    """A role that a member holds in a workspace; `organisations.seat` writes the permissions that follow from it."""
+    """A role that a member holds in a workspace; `seats.grant` writes the permissions that follow from it."""
 
     member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False, related_name="seats")
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False, related_name="seats")

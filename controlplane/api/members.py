@@ -2,12 +2,12 @@
 
 from rest_framework import serializers
 
-from agents import models, organisations
+from agents import models, organisations, roles, seats
 from audit import tenancy
 from controlplane.api import inputs, pages
 from controlplane.api.routing import Asked, Said, door
 
-ROLES = list(organisations.ROLES)
+ROLES = list(roles.ROLES)
 
 
 class Seat(serializers.Serializer[models.Seat]):
@@ -71,7 +71,7 @@ def add(asked: Asked) -> models.Member:
         organisations.require(by, "members_manage", workspace.id)
         user = organisations.new_user(username=given["username"], email=given["email"])
         member = organisations.add_member(by=by, user=user, name=given["name"])
-        organisations.seat(by=by, member=member, workspace=workspace, role=given["role"])
+        seats.grant(by=by, member=member, workspace=workspace, role=given["role"])
         return organisations.member(member.id)
 
 
@@ -85,9 +85,9 @@ def put_roles(asked: Asked, identifier: str) -> models.Member:
         member = organisations.member(identifier)
         held, wanted = {seat.role for seat in member.seats.all() if seat.workspace_id == workspace.id}, set(asked.body["roles"])
         for role in sorted(wanted - held):
-            organisations.seat(by=by, member=member, workspace=workspace, role=role)
+            seats.grant(by=by, member=member, workspace=workspace, role=role)
         for role in sorted(held - wanted):
-            organisations.unseat(by=by, member=member, workspace=workspace, role=role)
+            seats.remove(by=by, member=member, workspace=workspace, role=role)
         return organisations.member(member.id)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from agents.offers import Offer
 from controlplane.connectors import interface
 
 # Before the connectors, which may name them through this package.
 Upstream = interface.Upstream
 Outbound = interface.Outbound
 Answer = interface.Answer
-Discovered = interface.Discovered
 Preview = interface.Preview
 NotSent = interface.NotSent
 Unknown = interface.Unknown
@@ -33,7 +33,7 @@ def send(outbound: interface.Outbound) -> interface.Answer:
     return _connector(outbound.upstream).send(outbound)
 
 
-def discover(upstream: interface.Upstream) -> list[interface.Discovered]:
+def discover(upstream: interface.Upstream) -> list[Offer]:
     """The tools an upstream offers. Raises DiscoveryFailed, or NotSent for a kind nobody knows."""
     return _connector(upstream).discover(upstream)
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import orjson
 
+from agents.offers import Offer
 from audit import strict
 from controlplane import egress
 from controlplane.connectors import interface, openapi
@@ -28,7 +29,7 @@ def send(outbound: interface.Outbound) -> interface.Answer:
     return _answer(response)
 
 
-def discover(upstream: interface.Upstream) -> list[interface.Discovered]:
+def discover(upstream: interface.Upstream) -> list[Offer]:
     """The document's operations. Raises DiscoveryFailed."""
     return list(_tools(upstream.document or _fetched(upstream)))
 
@@ -42,7 +43,7 @@ def look_up(outbound: interface.Outbound) -> interface.Answer | None:
 
 
 @functools.lru_cache(maxsize=16)
-def _tools(document: str) -> tuple[interface.Discovered, ...]:
+def _tools(document: str) -> tuple[Offer, ...]:
     try:
         return tuple(openapi.tools(interface.parse(document.encode("utf-8", "surrogatepass"))))
     except strict.Malformed as malformed:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from agents.offers import Offer
 from audit import outcomes, strict
 from controlplane import egress
 
@@ -58,19 +59,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Discovered:
-    """`hints` is what the upstream claims about itself: nothing is decided by it."""
-
-    name: str
-    title: str
-    description: str
-    input_schema: dict[str, Any]
-    output_schema: dict[str, Any] | None
-    hints: dict[str, Any] = field(default_factory=dict)
-    detail: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Preview:
     entity: str
     before: dict[str, Any]
@@ -95,7 +83,7 @@ class Connector(Protocol):
     def send(self, outbound: Outbound, /) -> Answer:
         """One attempt. Raises NotSent or Unknown; what the upstream itself says went wrong is an Answer."""
 
-    def discover(self, upstream: Upstream, /) -> list[Discovered]:
+    def discover(self, upstream: Upstream, /) -> list[Offer]:
         """Raises DiscoveryFailed."""
 
     def preview(self, outbound: Outbound, spec: Mapping[str, Any] | None, /) -> Preview | None:

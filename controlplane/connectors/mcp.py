@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from agents.offers import Offer
 from controlplane import egress
 from controlplane.connectors import interface, jsonrpc
 
@@ -249,10 +250,10 @@ def send(outbound: interface.Outbound) -> interface.Answer:
     return _answer(result)
 
 
-def discover(upstream: interface.Upstream) -> list[interface.Discovered]:
+def discover(upstream: interface.Upstream) -> list[Offer]:
     """Every tool of every page, in the server's order. Raises DiscoveryFailed."""
     exchange = _Exchange.begin(upstream, repeatable=True)
-    found: dict[str, interface.Discovered] = {}
+    found: dict[str, Offer] = {}
     try:
         for tool in _listed(exchange):
             one = _discovered(tool)
@@ -298,7 +299,7 @@ def _listed(exchange: _Exchange) -> Iterator[Any]:
     raise interface.DiscoveryFailed("The upstream's list of tools has too many pages.", limit=PAGES)
 
 
-def _discovered(tool: Any) -> interface.Discovered:
+def _discovered(tool: Any) -> Offer:
     if not isinstance(tool, dict) or not isinstance(tool.get("name"), str) or not _NAME.fullmatch(tool["name"]):
         raise interface.DiscoveryFailed(
             "The upstream lists a tool whose name is not 1 to 128 ASCII letters, digits, dots, dashes or underscores."
@@ -311,7 +312,7 @@ def _discovered(tool: Any) -> interface.Discovered:
     title = tool.get("title", claims.get("title", ""))
     description = tool.get("description", "")
     mirrored = list(_mirrored(schema, ()))
-    return interface.Discovered(
+    return Offer(
         name=name,
         title=title if isinstance(title, str) else "",
         description=description if isinstance(description, str) else "",

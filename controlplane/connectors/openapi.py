@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.offers import Offer
 from controlplane.connectors import interface
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
@@ -52,12 +53,12 @@ class Inexpressible(Exception):
     """Why an operation is left out."""
 
 
-def tools(document: Any) -> list[interface.Discovered]:
+def tools(document: Any) -> list[Offer]:
     """Raises DiscoveryFailed when the document is not one we read, or holds nothing we can call."""
     version = document.get("openapi") if isinstance(document, dict) else None
     if not isinstance(version, str) or not version.startswith(("3.0", "3.1")) or not isinstance(document.get("paths"), dict):
         raise interface.DiscoveryFailed("The document is not OpenAPI 3.0 or 3.1.")
-    found: dict[str, interface.Discovered] = {}
+    found: dict[str, Offer] = {}
     left_out: dict[str, str] = {}
     for path, method, item in _operations(document["paths"]):
         try:
@@ -186,7 +187,7 @@ class _Draft:
             self.required.append(name)
 
 
-def _tool(reader: _Reader, path: str, method: str, item: dict[str, Any]) -> interface.Discovered:
+def _tool(reader: _Reader, path: str, method: str, item: dict[str, Any]) -> Offer:
     operation = item[method]
     name = operation.get("operationId") or re.sub(r"[^A-Za-z0-9]+", "_", f"{method}{path}").strip("_")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -200,7 +201,7 @@ def _tool(reader: _Reader, path: str, method: str, item: dict[str, Any]) -> inte
         raise Inexpressible("its path and its path parameters differ")
     if operation.get("requestBody") is not None:
         _place_body(reader, draft, reader.resolved(operation["requestBody"]))
-    return interface.Discovered(
+    return Offer(
         name=name,
         title=_text(operation.get("summary")),
         description=_text(operation.get("description")) or _text(operation.get("summary")),

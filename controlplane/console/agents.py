@@ -4,7 +4,7 @@ import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -100,10 +100,7 @@ def change(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
 
 def get(place: Place, slug: str) -> Agent:
     """Raises Http404."""
-    try:
-        return contracts.get(asked.identifier(slug), workspace=place.workspace)
-    except outcomes.Refused as refused:
-        raise Http404 from refused
+    return frame.found(place, lambda slug: contracts.get(slug, workspace=place.workspace), slug)
 
 
 def show(request: HttpRequest, place: Place, agent: Agent, *, refused: outcomes.Refused | None = None, **more: Any) -> HttpResponse:

@@ -174,13 +174,7 @@ def _narrow(request: HttpRequest) -> inbox.Narrow:
 
 
 def _get(place: Place, identifier: str) -> Request:
-    try:
-        found = requests.get(asked.identifier(identifier), by=place.principal)
-    except outcomes.Refused as refused:
-        raise Http404 from refused
-    if found.workspace_id != place.workspace.id:
-        raise Http404
-    return found
+    return frame.found(place, lambda id: requests.get(id, by=place.principal), identifier)
 
 
 def _show(

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import arrivals, contracts, identity, organisations, policies, tools
+from agents import arrivals, contracts, identity, organisations, policies, seats, tools
 from agents.models import Agent
 from approvals import counts
 from audit import outcomes, tenancy
@@ -109,7 +109,7 @@ def _snippet(door: str, base: str, token: str) -> str:
 def _steps(place: Place, came: list[arrivals.Arrival]) -> list[tuple[bool, str, str, str]]:
     """(done, what, the page where it is done, the permission that page needs)."""
     active, _ = policies.in_force(place.organisation.id, place.workspace.id)
-    approvers = organisations.holding("approvals_decide", place.workspace.id)
+    approvers = seats.holding("approvals_decide", place.workspace.id)
     found = [
         (any(not each.is_refused for each in came), "First call", "connect", "agents_manage"),
         (tools.active(place.workspace.id).exists(), "First tool confirmed", "tools", "tools_view"),

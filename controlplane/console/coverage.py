@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agents import contracts, organisations
+from agents import contracts, seats
 from agents.models import Agent, Member
 from controlplane.console.frame import Place
 
@@ -36,8 +36,8 @@ class Coverage:
 
 def check(place: Place) -> Coverage:
     """Call inside `tenancy.within`."""
-    ones = tuple(organisations.holding("approvals_decide", place.workspace.id))
-    twos = tuple(organisations.holding("approvals_decide_two", place.workspace.id))
+    ones = tuple(seats.holding("approvals_decide", place.workspace.id))
+    twos = tuple(seats.holding("approvals_decide_two", place.workspace.id))
     stuck: list[tuple[str, str]] = []
     for agent in contracts.in_workspace(place.workspace.id):
         if agent.state == Agent.State.RETIRED:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agents import organisations
+from agents import seats
 from agents.models import Member
 from approvals import tiers
 from controlplane.console.cells import Field
@@ -37,8 +37,7 @@ def table(place: Place, found: Field) -> Table:
         if said & set(WORDS) and cell.tool.is_write:
             needs.setdefault(cell.tool.name, set()).update(said & set(WORDS))
     holders = {
-        tier: {member.id: member for member in organisations.holding(tiers.PERMISSION[tiers.REQUIRED[tier]], place.workspace.id)}
-        for tier in WORDS
+        tier: {member.id: member for member in seats.holding(tiers.PERMISSION[tiers.REQUIRED[tier]], place.workspace.id)} for tier in WORDS
     }
     active = found.stage.active
     cooling = set(tiers.requesters(owner_person="", starter_person="", policy_set=active.id if active else ""))

@@ -10,9 +10,9 @@ from django.views.decorators.http import require_safe
 from agents import contracts, organisations, tools, usage
 from agents.models import Agent
 from approvals import plans
-from audit import log, outcomes
+from audit import log
 from controlplane import examination, rehearsal
-from controlplane.console import asked, cells, frame, permissions, render, typed
+from controlplane.console import agents, asked, cells, frame, permissions, render, typed
 from controlplane.console.frame import Place
 
 STAGES = {
@@ -27,7 +27,7 @@ STAGES = {
 @frame.page("policies_view", at="permissions")
 def cell(request: HttpRequest, place: Place, slug: str, name: str) -> HttpResponse:
     """Why this agent may or may not call this tool; with arguments in the address, what the gate would say of that call."""
-    agent, tool = _agent(place, slug), _tool(place, name)
+    agent, tool = agents.get(place, slug), _tool(place, name)
     found = cells.field(place, [agent], [tool], unused_days=60)
     one = found.cells[0]
     fields, _ = typed.read(tools.schema(tool.input_schema), request.GET.dict())
@@ -92,14 +92,6 @@ def _verdict(examined: examination.Examined, tool: tools.Facts, arguments: dict[
         "reasons": decision.reasons if decision else (),
         "sentence": plans.sentence(tool=tool, arguments=arguments, target=plans.Target()) if tool.is_write and not refusal else "",
     }
-
-
-def _agent(place: Place, slug: str) -> Agent:
-    try:
-        agent = contracts.get(asked.identifier(slug), workspace=place.workspace)
-    except outcomes.Refused as refused:
-        raise Http404 from refused
-    return agent
 
 
 def _tool(place: Place, name: str) -> tools.Facts:

@@ -6,7 +6,7 @@ GETs run in a read-only transaction.
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -18,12 +18,19 @@ from agents import organisations, stops
 from agents.models import Organisation, Workspace
 from agents.organisations import Principal
 from approvals import requests
-from audit import ids, tenancy
-from controlplane.console import cast, curl, render
+from audit import ids, outcomes, tenancy
+from controlplane.console import asked, cast, curl, render
 
 View = Callable[..., HttpResponseBase]
 MOST_STOPS = 4
 THEMES = (("", "Auto"), ("light", "Light"), ("dark", "Dark"))
+
+
+class _Located(Protocol):
+    workspace_id: Any
+
+
+Row = TypeVar("Row", bound=_Located)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,17 @@ def fragment(request: HttpRequest, place: Place) -> HttpResponseBase:
         raise Http404
     request.at = request.headers.get("HX-Current-URL", "").partition(place.root + "/")[2].partition("/")[0].partition("?")[0]  # type: ignore[attr-defined]
     return render.page(request, "frame.html", {}, fragment=part)
+
+
+def found(place: Place, get: Callable[[str], Row], identifier: str) -> Row:
+    """What `get` has under an id or a name out of an address, when it is of this workspace. Raises Http404 for all else."""
+    try:
+        row = get(asked.identifier(identifier))
+    except outcomes.Refused as refused:
+        raise Http404 from refused
+    if row.workspace_id != place.workspace.id:
+        raise Http404
+    return row
 
 
 def find(request: HttpRequest, tenant: str, workspace: str) -> Place:

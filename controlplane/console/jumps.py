@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from agents import contracts, organisations, runs, stops, tools
+from agents import contracts, runs, seats, stops, tools
 from approvals import requests
 from audit import ids, log, outcomes, tenancy
 from controlplane.console import asked, frame, search
@@ -37,7 +37,7 @@ def anywhere(request: HttpRequest, identifier: str) -> HttpResponse:
     """`/go/APR-1042`: a short link that knows no workspace. It works before sign-in and leads to whichever of one's workspaces has it."""
     assert request.user.pk is not None
     words = asked.identifier(identifier)
-    for seat in organisations.places(request.user.pk) if ids.prefix_of(words.upper()) else []:
+    for seat in seats.places(request.user.pk) if ids.prefix_of(words.upper()) else []:
         place = frame.find(request, seat.organisation, seat.workspace)
         with tenancy.within(place.organisation.id, read_only=True):
             target = _exact(place, words)
@@ -53,10 +53,10 @@ def workspaces(request: HttpRequest) -> HttpResponse:
     assert request.user.pk is not None
     kept = request.GET.get("at", "")
     at = kept if kept in {item.slug for item in NAVIGATION} else "overview"
-    seats: dict[tuple[str, str], list[organisations.Seating]] = {}
-    for seat in organisations.places(request.user.pk):
-        seats.setdefault((seat.organisation, seat.workspace), []).append(seat)
-    return render(request, "console/workspaces.html", {"seats": list(seats.values()), "at": at})
+    held: dict[tuple[str, str], list[seats.Seating]] = {}
+    for seat in seats.places(request.user.pk):
+        held.setdefault((seat.organisation, seat.workspace), []).append(seat)
+    return render(request, "console/workspaces.html", {"seats": list(held.values()), "at": at})
 
 
 def _exact(place: Place, words: str) -> str:

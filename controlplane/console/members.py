@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import contracts, organisations, tools
+from agents import contracts, organisations, roles, seats, tools
 from agents.models import Agent, Member, Workspace
 from audit import outcomes, tenancy
 from controlplane.console import agent_tabs, asked, cells, coverage, deciders, frame, lists, render
@@ -57,9 +57,9 @@ def role(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
             organisations.require(place.principal, "members_manage", place.workspace.id)
             member = organisations.member(identifier)
             if act == "grant":
-                organisations.seat(by=place.principal, member=member, workspace=place.workspace, role=name)
+                seats.grant(by=place.principal, member=member, workspace=place.workspace, role=name)
             elif act == "take" and name in _roles(member, place):
-                organisations.unseat(by=place.principal, member=member, workspace=place.workspace, role=name)
+                seats.remove(by=place.principal, member=member, workspace=place.workspace, role=name)
             else:
                 raise organisations.Conflict(
                     "There is no such role to take.", rule="roles", current=name[:40], next_step="Look at the list again."
@@ -83,7 +83,7 @@ def add(request: HttpRequest, place: Place) -> HttpResponse:
             organisations.require(place.principal, "members_manage", place.workspace.id)
             user = organisations.new_user(username=typed["username"], email=typed["email"])
             member = organisations.add_member(by=place.principal, user=user, name=typed["name"])
-            organisations.seat(by=place.principal, member=member, workspace=place.workspace, role=typed["role"])
+            seats.grant(by=place.principal, member=member, workspace=place.workspace, role=typed["role"])
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
             return _show(request, place, refused=refused, typed=typed)
@@ -128,17 +128,17 @@ def _show(
     found = [each for each in everybody if after is None or _standing(each, place) > tuple(after)]
     for member in found[: lists.SHOWN]:
         held = _roles(member, place)
-        abilities = sorted({permission for role in held for permission in organisations.ROLES[role]})
+        abilities = sorted({permission for role in held for permission in roles.ROLES[role]})
         is_me = member.person == place.principal.person
         seen = last.get(member.user_id)
-        rows.append((member, held, [name for name in reversed(organisations.ROLES) if name not in held], abilities, is_me, seen))
+        rows.append((member, held, [name for name in reversed(roles.ROLES) if name not in held], abilities, is_me, seen))
     further = lists.packed(*_standing(found[lists.SHOWN - 1], place)) if len(found) > lists.SHOWN else ""
     context: dict[str, Any] = {
         "rows": rows,
         "everybody": len(everybody),
         "next": asked.address(request, after=further) if further else "",
         "first": asked.address(request, after="") if after else "",
-        "roles": [(name, sorted(allowed)) for name, allowed in organisations.ROLES.items()],
+        "roles": [(name, sorted(allowed)) for name, allowed in roles.ROLES.items()],
         "coverage": coverage.check(place),
         "refused": refused.as_dict() if refused else None,
         "typed": typed or {},

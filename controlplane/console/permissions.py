@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from agents import contracts, organisations, tools
+from agents import contracts, seats, tools
 from agents.models import Agent
 from controlplane.console import asked, cells, deciders, frame, render
 from controlplane.console.cells import Cell
@@ -160,6 +160,6 @@ def humans(place: Place, agent: Agent | None) -> dict[str, list[str]]:
     """Who may be one of the humans, by how many are needed: the owner of an agent never decides for it."""
     owner = agent.owner.person if agent else ""
     return {
-        tier: [member.name for member in organisations.holding(permission, place.workspace.id) if member.person != owner]
+        tier: [member.name for member in seats.holding(permission, place.workspace.id) if member.person != owner]
         for tier, permission in (("ONE", "approvals_decide"), ("TWO", "approvals_decide_two"))
     }

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -99,13 +99,7 @@ def activate(request: HttpRequest, place: Place, identifier: str) -> HttpRespons
 
 
 def _get(place: Place, identifier: str) -> PolicySet:
-    try:
-        row = policies.get(identifier)
-    except outcomes.Refused as refused:
-        raise Http404 from refused
-    if row.workspace_id != place.workspace.id:
-        raise Http404
-    return row
+    return frame.found(place, policies.get, identifier)
 
 
 def _names() -> dict[str, str]:

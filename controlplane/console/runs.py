@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -104,13 +104,7 @@ def _stop(place: Place, identifier: str, reason: str) -> None:
 
 
 def _get(place: Place, identifier: str) -> Run:
-    try:
-        run = runs.get(asked.identifier(identifier), by=place.principal)
-    except outcomes.Refused as refused:
-        raise Http404 from refused
-    if run.workspace_id != place.workspace.id:
-        raise Http404
-    return run
+    return frame.found(place, lambda id: runs.get(id, by=place.principal), identifier)
 
 
 def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Refused | None = None, reason: str = "") -> HttpResponse:

@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from agents import identity, organisations
+from agents import identity, organisations, seats
 from audit import log, outcomes, tenancy
 
 LANDING = {"approver": "approvals", "finance": "budgets", "auditor": "audit", "security": "permissions", "builder": "runs"}
@@ -17,7 +17,7 @@ def home(request: HttpRequest) -> HttpResponse:
     """Where a person lands: their role's page in their first workspace; sign-in for everybody else."""
     if not request.user.is_authenticated or request.user.pk is None:
         return redirect(settings.LOGIN_URL)
-    places = organisations.places(request.user.pk)
+    places = seats.places(request.user.pk)
     if not places:
         return render(request, "console/nowhere.html", status=403)
     first = places[0]

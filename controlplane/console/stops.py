@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import contracts, organisations, runs, stops, tools
+from agents import contracts, organisations, runs, seats, stops, tools
 from agents.models import Run, Stop
 from approvals import requests
 from audit import outcomes, tenancy
@@ -153,7 +153,7 @@ def _holds(place: Place, scope: str, target: str) -> dict[str, Any]:
     under = stops.runs_under(scope, target)
     here = under.filter(workspace_id=place.workspace.id).select_related("agent").order_by("-started_at")
     needed = stops.PERMISSION.get(Stop.Scope(scope), "agents_stop")
-    others = organisations.holding(needed, place.workspace.id).exclude(person=place.principal.person)
+    others = seats.holding(needed, place.workspace.id).exclude(person=place.principal.person)
     return {
         "running": under.count(),
         "open": requests.open_under(scope, target).count(),

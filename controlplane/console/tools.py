@@ -4,7 +4,7 @@ import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -123,10 +123,7 @@ def _classification(request: HttpRequest) -> dict[str, Any]:
 
 
 def _get(place: Place, name: str) -> Tool:
-    try:
-        return tools.get(asked.identifier(name), workspace=place.workspace)
-    except outcomes.Refused as refused:
-        raise Http404 from refused
+    return frame.found(place, lambda name: tools.get(name, workspace=place.workspace), name)
 
 
 def _show(request: HttpRequest, place: Place, tool: Tool, *, refused: outcomes.Refused | None = None) -> HttpResponse:

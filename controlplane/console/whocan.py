@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from agents import access, contracts, organisations, tools
+from agents import access, contracts, seats, tools
 from agents.models import Agent
 from audit import outcomes
 from controlplane import rehearsal
@@ -74,8 +74,7 @@ def _answer(request: HttpRequest, place: Place, tool: tools.Facts) -> dict[str, 
         "sentence": f"No agent can call {tool.name} with that: its schema refuses it." if wrong else _sentence(tool, able, len(lines)),
         "approvers": [(tier, humans.get(tier, [])) for tier in ("ONE", "TWO") if tier in tiers],
         "people": [
-            (words, note, [member.name for member in organisations.holding(permission, place.workspace.id)])
-            for words, permission, note in PEOPLE
+            (words, note, [member.name for member in seats.holding(permission, place.workspace.id)]) for words, permission, note in PEOPLE
         ],
     }
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from agents import contracts, directory, organisations, policies, stops, tools
+from agents import contracts, directory, offers, organisations, policies, seats, stops, tools
 from agents.models import Agent, Workspace
+from agents.offers import Offer
 from agents.organisations import Principal
 from audit import tenancy
 from budgets import limits, prices, reservations
@@ -35,7 +36,7 @@ def build(dsn: str, slug: str = scene.SLUG) -> Scene:
         members = {}
         for name, role in scene.CAST.items():
             members[name] = organisations.add_member(by=system, user=_account(name.lower(), slug), name=name)
-            organisations.seat(by=system, member=members[name], workspace=workspace, role=role)
+            seats.grant(by=system, member=members[name], workspace=workspace, role=role)
         made = Scene(organisation.id, workspace, members)
         for name in SYSTEMS:
             _connect(made, name)
@@ -71,16 +72,12 @@ def _connect(made: Scene, system: str) -> None:
     connector = tools.register_connector(by=ben, workspace=made.workspace, slug=system, kind="builtin", url=url, timeout_ms=TIMEOUT_MS)
     upstream = interface.Upstream(kind="builtin", slug=system, url=url, headers={}, timeout_s=TIMEOUT_MS / 1000, allow_private=False)
     found = connectors.discover(upstream)
-    offers = [
-        tools.Offer(each.name, each.title, each.description, each.input_schema, each.output_schema, each.hints, each.detail)
-        for each in found
-    ]
-    tools.record_offers(by=ben, connector=connector, offers=offers)
+    offers.record(by=ben, connector=connector, offers=found)
     for each in found:
         _confirm(made.person("Olga"), made.workspace, each)
 
 
-def _confirm(by: Principal, workspace: Workspace, found: interface.Discovered) -> None:
+def _confirm(by: Principal, workspace: Workspace, found: Offer) -> None:
     said = found.hints
     classification = {
         "is_write": said["is_write"],

@@ -11,7 +11,7 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from drf_spectacular.generators import SchemaGenerator
 
-from agents import organisations
+from agents import roles
 from agents.models import Workspace
 from audit import events
 from controlplane.console import run_query
@@ -34,7 +34,7 @@ def of_events() -> str:
 def of_roles() -> str:
     """Who may do what, as it is granted."""
     rows = (
-        [_code(name), str(label), ", ".join(role for role, held in organisations.ROLES.items() if name in held)]
+        [_code(name), str(label), ", ".join(role for role, held in roles.ROLES.items() if name in held)]
         for name, label in Workspace._meta.permissions
     )
     return _table(("Permission", "What it allows", "Roles that have it"), rows)

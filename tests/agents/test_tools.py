@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import connection
 
-from agents import identity, organisations, tools
+from agents import identity, offers, organisations, tools
 from agents.models import Tool, ToolVersion
 from approvals.models import Plan
 from audit import log, tenancy
@@ -15,14 +15,14 @@ from tests.world import World
 SCHEMA = {"type": "object", "properties": {"account": {"type": "string"}}}
 
 
-def offer(name: str, schema: dict[str, object] | None = None, description: str = "") -> tools.Offer:
-    return tools.Offer(name, "", description, schema or SCHEMA, None, {"readOnlyHint": True}, {})
+def offer(name: str, schema: dict[str, object] | None = None, description: str = "") -> offers.Offer:
+    return offers.Offer(name, "", description, schema or SCHEMA, None, {"readOnlyHint": True}, {})
 
 
-def discover(world: World, *offers: tools.Offer) -> list[ToolVersion]:
+def discover(world: World, *given: offers.Offer) -> list[ToolVersion]:
     with tenancy.within(world.organisation):
         connector = tools.get_connector("bank", workspace=world.workspace)
-    return tools.record_offers(by=world.people["olga"], connector=connector, offers=offers)
+    return offers.record(by=world.people["olga"], connector=connector, offers=given)
 
 
 def test_a_discovered_tool_is_a_draft_that_nobody_may_be_pinned_to(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from agents import contracts, organisations, runs
+from agents import contracts, organisations, runs, seats
 from agents.models import Call
 from agents.organisations import Principal
 from approvals import plans, requests
@@ -122,9 +122,7 @@ def test_an_approver_who_left_before_it_was_sent_counts_no_more(world: World) ->
 def test_a_role_taken_away_before_it_was_sent_counts_no_more(world: World) -> None:
     said = held(world)
     vote(world, "ann", said)
-    organisations.unseat(
-        by=organisations.system(world.organisation), member=world.members["ann"], workspace=world.workspace, role="approver"
-    )
+    seats.remove(by=organisations.system(world.organisation), member=world.members["ann"], workspace=world.workspace, role="approver")
     assert recovery.resume(world.organisation, said.call).status == "void"
 
 

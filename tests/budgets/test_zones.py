@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from agents import organisations
+from agents import organisations, seats
 from audit import tenancy
 from budgets import reservations, zones
 from tests import world as worlds
@@ -11,7 +11,7 @@ from tests import world as worlds
 
 def everywhere(world: worlds.World, name: str, role: str) -> organisations.Principal:
     system = organisations.system(world.organisation, "tests")
-    organisations.seat(by=system, member=world.members[name], workspace=world.other, role=role)
+    seats.grant(by=system, member=world.members[name], workspace=world.other, role=role)
     return world.people[name]
 
 

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 
-from agents import organisations, policies, stops
+from agents import organisations, policies, seats, stops
 from agents.organisations import Principal
 from audit import log, tenancy
 from budgets import reservations
@@ -133,7 +133,7 @@ def furnish() -> Estate:
             f"{name}-{world.organisation[4:].lower()}", f"{name}@example.com", "a long password here"
         )
         member = organisations.add_member(by=by, user=user, name=name)
-        organisations.seat(by=by, member=member, workspace=world.workspace, role=role)
+        seats.grant(by=by, member=member, workspace=world.workspace, role=role)
         world.people[name] = Principal(
             kind="person", id=member.id, organisation=world.organisation, person=member.person, user=user.pk, name=name
         )

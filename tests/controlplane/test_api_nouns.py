@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents import organisations
+from agents import organisations, seats
 from audit import log, tenancy
 from controlplane.connectors import interface
 from tests.controlplane import api_knocking as knocking
@@ -203,7 +203,7 @@ def test_caps_are_set_by_whoever_holds_the_purse_and_seen_with_what_is_left(desk
 
 def test_a_cap_on_the_organisation_takes_the_permission_in_every_workspace(desk: Desk) -> None:
     system = organisations.system(desk.world.organisation, "tests")
-    organisations.seat(by=system, member=desk.world.members["fiona"], workspace=desk.world.other, role="finance")
+    seats.grant(by=system, member=desk.world.members["fiona"], workspace=desk.world.other, role="finance")
     told = desk.post("fiona", "/budgets/organisation/organisation", {"cap_micros": 5, "period": "day"}, method="PUT")
     assert (told["subject"], told["cap_micros"], told["period"]) == (desk.world.organisation, 5, "day")
 
@@ -245,9 +245,7 @@ def test_the_log_is_for_those_who_may_and_only_of_their_workspaces(desk: Desk) -
     with tenancy.within(world.organisation):
         of_nobody = log.entries(event="organisation.created").get().id
     assert desk.refused("ada", "GET", f"/audit/{of_nobody}") == "not_found"
-    organisations.seat(
-        by=organisations.system(world.organisation, "tests"), member=world.members["ada"], workspace=world.other, role="auditor"
-    )
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["ada"], workspace=world.other, role="auditor")
     assert desk.get("ada", f"/audit/{of_nobody}")["event"] == "organisation.created"
     assert desk.refused("ada", "GET", f"/audit?workspace={world.organisation}") == "not_found"
 
@@ -320,9 +318,7 @@ def test_a_connector_is_registered_discovered_and_its_tools_confirmed(desk: Desk
         "allow_private": True,
     }
     assert desk.refused("olga", "POST", "/connectors", connector) == "forbidden"
-    organisations.seat(
-        by=organisations.system(world.organisation, "tests"), member=world.members["olga"], workspace=world.other, role="builder"
-    )
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["olga"], workspace=world.other, role="builder")
     made = desk.ask("olga", "POST", "/connectors", connector)
     assert made.status == 201
     assert b"s3cr3t" not in made.raw

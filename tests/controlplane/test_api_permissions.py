@@ -10,7 +10,7 @@ from django.middleware.csrf import get_token
 from django.test import Client
 from django.urls import URLPattern
 
-from agents import identity, organisations, policies
+from agents import identity, organisations, policies, seats
 from approvals import denials
 from audit import log, tenancy
 from controlplane import urls
@@ -124,7 +124,7 @@ def names(world: World) -> dict[str, str]:
     key = ask("POST", f"{API}/agents/teller/keys", tokens["olga"], DESK).body
     system = organisations.system(world.organisation, "tests")
     spare = organisations.add_member(by=system, user=get_user_model().objects.create_user(f"spare-{secrets.token_hex(4)}"), name="spare")
-    organisations.seat(by=system, member=spare, workspace=world.workspace, role="viewer")
+    seats.grant(by=system, member=spare, workspace=world.workspace, role="viewer")
     with tenancy.within(world.organisation):
         entry = log.entries(event="call.held", subject=held["call"]).get().id
         denial = denials.standing(workspace=world.workspace.id).get().id
@@ -156,7 +156,7 @@ def stranger(world: World) -> str:
     system, user = organisations.system(world.organisation, "tests"), get_user_model().objects.create_user(f"lars-{secrets.token_hex(4)}")
     member = organisations.add_member(by=system, user=user, name="lars")
     for role in ("owner", "approver", "auditor"):
-        organisations.seat(by=system, member=member, workspace=world.other, role=role)
+        seats.grant(by=system, member=member, workspace=world.other, role=role)
     return identity.issue(by=system, member=member).token
 
 

@@ -11,6 +11,7 @@ import jsonschema_rs
 import psycopg
 import pytest
 
+from agents.offers import Offer
 from controlplane import connectors
 from controlplane.connectors import builtin, interface
 from controlplane.connectors.builtin import seed
@@ -28,7 +29,7 @@ def dsn() -> Iterator[str]:
         yield address
 
 
-def discovered() -> dict[str, interface.Discovered]:
+def discovered() -> dict[str, Offer]:
     found = [connectors.discover(world.outbound(f"{system}_", {}).upstream) for system in SYSTEMS]
     return {each.name: each for each in itertools.chain.from_iterable(found)}
 

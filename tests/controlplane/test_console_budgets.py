@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from agents import contracts, organisations
+from agents import contracts, organisations, seats
 from agents.models import Agent
 from audit import outcomes, tenancy
 from budgets import money, previews, reservations
@@ -201,9 +201,7 @@ def test_the_organisations_movements_are_closed_to_who_holds_only_one_workspace(
     assert "budgets_view in each" in fiona.text(path)
     assert "pay" not in fiona.get(path).content.decode().partition("<main")[2]
     assert fiona.post(f"{path}/export").status_code == 404
-    organisations.seat(
-        by=organisations.system(world.organisation, "tests"), member=world.members["fiona"], workspace=world.other, role="finance"
-    )
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["fiona"], workspace=world.other, role="finance")
     assert "pay" in fiona.text(path)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agents import contracts, identity, organisations, tools
+from agents import contracts, identity, offers, roles, tools
 from agents.models import Agent
 from audit import tenancy
 from tests.controlplane import browsing
@@ -105,7 +105,7 @@ def test_breaking_changes_of_a_schema_are_marked(world):
         "properties": {**old["properties"], "iban": {"type": "string", "description": "<b>x"}},
         "required": [*old["required"], "iban"],
     }
-    tools.record_offers(by=olga, connector=connector, offers=[tools.Offer("pay", "Pay", "Pay", new, None, {}, {})])
+    offers.record(by=olga, connector=connector, offers=[offers.Offer("pay", "Pay", "Pay", new, None, {}, {})])
     page = browsing.browser(world, "ada").get("/tools/pay", tab="schema")
     assert [(change.argument, change.is_breaking) for change in page.context["changes"]] == [("iban", True)]
     assert "1 breaking" in page.content.decode()
@@ -113,7 +113,7 @@ def test_breaking_changes_of_a_schema_are_marked(world):
 
 def test_a_person_is_shown_with_what_they_may_do(world):
     page = browsing.browser(world, "olga").get(f"/members/{world.members['ann'].id}")
-    assert {name for name, _, can in page.context["abilities"] if can} == organisations.ROLES["approver"]
+    assert {name for name, _, can in page.context["abilities"] if can} == roles.ROLES["approver"]
     assert dict(page.context["decided"]).keys() == {"pay", "close_account"}
     own = browsing.browser(world, "olga").get(f"/members/{world.members['olga'].id}")
     assert [agent.slug for agent in own.context["owns"]] == ["teller"]

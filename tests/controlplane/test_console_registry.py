@@ -11,7 +11,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from agents import contracts, identity, organisations, stops, tools, usage
+from agents import contracts, identity, offers, organisations, seats, stops, tools, usage
 from agents.models import Agent
 from audit import log, tenancy
 from budgets import reservations
@@ -178,7 +178,7 @@ def test_a_tool_that_changed_upstream_is_shown_as_refused(world: World) -> None:
     with tenancy.within(world.organisation):
         connector = tools.get_connector("bank", workspace=world.workspace)
     schema = {"type": "object", "properties": {"account": {"type": "string"}}}
-    tools.record_offers(by=olga, connector=connector, offers=[tools.Offer("pay", "Pay", "<b>Pay anybody</b>", schema, None, {}, {})])
+    offers.record(by=olga, connector=connector, offers=[offers.Offer("pay", "Pay", "<b>Pay anybody</b>", schema, None, {}, {})])
     page = text(visit(world, "vera", "tools/pay"))
     assert "Changed upstream" in page
     assert "&lt;b&gt;Pay anybody" in page
@@ -281,9 +281,7 @@ def test_a_jump_leads_to_what_is_named(world: World) -> None:
 
 def test_a_jump_stays_in_its_workspace(world: World) -> None:
     run = world.start()
-    organisations.seat(
-        by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer"
-    )
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer")
     answer = browser(world, "vera").get(f"{root(world, 'lab')}/go", {"q": run.run.id})
     assert answer.status_code == 200
     assert "Nothing here is called" in text(answer)

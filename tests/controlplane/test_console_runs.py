@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from agents import organisations, runs
+from agents import organisations, runs, seats
 from agents.models import Call, Run, Step
 from approvals import requests
 from audit import tenancy
@@ -323,9 +323,7 @@ def test_strangers_and_the_signed_out_learn_nothing(world: World, elsewhere: Wor
 
 
 def test_a_run_of_another_workspace_is_not_here(world: World, run: RunUnderTest) -> None:
-    organisations.seat(
-        by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer"
-    )
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer")
     assert browser(world, "vera").get(f"{root(world, 'lab')}/runs/{run.run.id}").status_code == 404
 
 

@@ -115,7 +115,7 @@ def texts() -> list[Path]:
 def test_no_sample_names_a_machine_a_registry_or_a_secret() -> None:
     for path in texts():
         text = path.read_text()
-        assert not re.search(r"(docker\.io|ghcr\.io|quay\.io|registry\.|/work/|/root/|/home/)", text), path
+        assert not re.search(r"((?:docker|ghcr|quay)[.]io|registry[.]|/(?:work|root|home)/)", text), path
         assert not re.search(r"(?i)password\s*[=:]\s*['\"]?[a-z0-9]{6,}", text), path
         assert "latest" not in re.findall(r"(?:image|FROM)[: ]+\S+:(\S+)", text), path
 

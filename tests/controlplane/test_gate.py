@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from agents import answers, contracts, identity, organisations, policies, runs, stops, tools
+from agents import answers, contracts, identity, organisations, policies, runs, seats, stops, tools
 from agents.models import Call, Effect, Member
 from audit import canonical, tenancy, vault
 from budgets import limits, reservations
@@ -189,7 +189,7 @@ def test_one_human_with_two_accounts_neither_releases_their_own_stop_nor_raises_
     with pytest.raises(organisations.Forbidden):
         stops.release(by=twin, stop=stop)
     with pytest.raises(organisations.Forbidden):
-        organisations.seat(by=twin, member=world.members["olga"], workspace=world.workspace, role="approver")
+        seats.grant(by=twin, member=world.members["olga"], workspace=world.workspace, role="approver")
 
 
 def test_a_policy_changed_after_people_decided_voids_the_approval(world: World) -> None:

@@ -13,7 +13,7 @@ from django.db import connection
 from django.http import HttpRequest
 from django.test import override_settings
 
-from agents import identity, organisations
+from agents import identity, organisations, seats
 from agents.organisations import Principal
 from audit import tenancy
 from controlplane import publish
@@ -217,8 +217,8 @@ def test_a_topic_that_a_role_lost_is_heard_no_more_and_the_rest_still_is(world: 
     system = organisations.system(world.organisation, "tests")
 
     def demote() -> None:
-        organisations.seat(by=system, member=world.members["ann"], workspace=world.workspace, role="viewer")
-        organisations.unseat(by=system, member=world.members["ann"], workspace=world.workspace, role="approver")
+        seats.grant(by=system, member=world.members["ann"], workspace=world.workspace, role="viewer")
+        seats.remove(by=system, member=world.members["ann"], workspace=world.workspace, role="approver")
 
     async def story(opened: wire.Page) -> None:
         await say(world, "approvals")

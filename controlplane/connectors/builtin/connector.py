@@ -10,6 +10,7 @@ import jsonschema_rs
 import psycopg
 from psycopg import errors
 
+from agents.offers import Offer
 from audit import canonical, ids
 from controlplane.connectors import interface
 from controlplane.connectors.builtin import billing, database, helpdesk, mail, warehouse
@@ -31,14 +32,14 @@ WRONG = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ps
 WRONG_TOO = (errors.ObjectNotInPrerequisiteState, errors.ObjectInUse, errors.ProgramLimitExceeded, errors.StatementTooComplex)
 
 
-def discover(upstream: interface.Upstream) -> list[interface.Discovered]:
+def discover(upstream: interface.Upstream) -> list[Offer]:
     """Every operation of the system, with its owner's advice for a confirmation. Raises DiscoveryFailed."""
     if _system(upstream) not in SYSTEMS:
         raise interface.DiscoveryFailed(
             f"There is no demo system {upstream.url}.", next_step=f"Use one of {', '.join(SCHEME + name for name in SYSTEMS)}."
         )
     return [
-        interface.Discovered(
+        Offer(
             name=each.name,
             title=each.title,
             description=each.description,

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from agents import identity, organisations
+from agents import identity, organisations, roles, seats
 from audit import tenancy
 from controlplane.management.plain import Plain
 
@@ -40,8 +40,8 @@ class Command(Plain):
 
     def _member(self, text: str) -> tuple[str, str]:
         name, _, role = text.partition("=")
-        if not _NAME.fullmatch(name) or role not in organisations.ROLES:
-            raise CommandError(f"{text!r} is not NAME=ROLE. Roles: {', '.join(organisations.ROLES)}.")
+        if not _NAME.fullmatch(name) or role not in roles.ROLES:
+            raise CommandError(f"{text!r} is not NAME=ROLE. Roles: {', '.join(roles.ROLES)}.")
         return name, role
 
     def _make(self, slug: str, workspace_slug: str, members: list[tuple[str, str]]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Command(Plain):
             workspace = organisations.create_workspace(by=by, slug=workspace_slug, name=workspace_slug.capitalize())
             for name, role in members:
                 member = organisations.add_member(by=by, user=self._user(name, slug), name=name)
-                organisations.seat(by=by, member=member, workspace=workspace, role=role)
+                seats.grant(by=by, member=member, workspace=workspace, role=role)
                 tokens[name] = identity.issue(by=by, member=member, label="bootstrap").token
         return {"organisation": by.organisation, "workspace": workspace.id, "tokens": tokens}
 

@@ -1,0 +1,65 @@
+"""The roles and what each may do (ui.md 3.3): sets of object permissions, written noun by noun."""
+
+
+def _may(**verbs: str) -> frozenset[str]:
+    return frozenset(f"{noun}_{verb}" for noun, listed in verbs.items() for verb in listed.split())
+
+
+# No role both activates policies and is one of two humans; an owner decides nothing by default.
+ROLES: dict[str, frozenset[str]] = {
+    "owner": _may(
+        runs="view start stop",
+        agents="view manage stop",
+        tools="view manage",
+        approvals="view",
+        policies="view propose activate",
+        budgets="view set",
+        audit="view export",
+        members="manage",
+    ),
+    "admin": _may(
+        runs="view start stop",
+        agents="view manage stop",
+        tools="view manage",
+        approvals="view",
+        policies="view propose",
+        budgets="view",
+        audit="view",
+        members="manage",
+    ),
+    "security": _may(
+        runs="view stop",
+        agents="view stop",
+        tools="view",
+        approvals="view",
+        policies="view propose activate",
+        budgets="view",
+        audit="view export",
+    ),
+    "approver": _may(runs="view", agents="view", tools="view", approvals="view decide decide_two", policies="view propose"),
+    "finance": _may(runs="view", agents="view", budgets="view set", audit="view"),
+    "auditor": _may(
+        runs="view",
+        agents="view",
+        tools="view",
+        approvals="view",
+        policies="view",
+        budgets="view",
+        audit="view export",
+    ),
+    "builder": _may(
+        runs="view start stop",
+        agents="view manage stop",
+        tools="view manage",
+        approvals="view",
+        policies="view propose",
+        budgets="view",
+        audit="view",
+    ),
+    "viewer": _may(runs="view", agents="view", tools="view"),
+}
+
+
+def giving(permission: str) -> set[str]:
+    """The roles that include the permission."""
+    return {role for role, held in ROLES.items() if permission in held}

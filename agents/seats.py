@@ -1,0 +1,103 @@
+"""Seats: who has which role in which workspace, and the object permissions that follow from it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.contrib.auth.models import Permission
+from django.db.models import QuerySet
+
+from agents import organisations
+from agents.models import Member, Organisation, Seat, Workspace, WorkspacePermission
+from agents.organisations import Principal
+from agents.roles import ROLES, giving
+from audit import ids, log, tenancy
+
+
+def grant(*, by: Principal, member: Member, workspace: Workspace, role: str) -> Seat:
+    """Give a member a role in a workspace, and so its permissions. Raises Conflict for an unknown role; nobody raises their own."""
+    if role not in ROLES:
+        raise organisations.Conflict(
+            f"There is no role {role}.", rule="roles", current=role, limit=", ".join(ROLES), next_step="Choose one of them."
+        )
+    with tenancy.within(by.organisation):
+        if by.person and by.person == member.person:  # whichever of their accounts
+            raise organisations.Forbidden(
+                "Nobody gives themselves a role.",
+                rule="separation of duties",
+                current=by.id,
+                who="another member manager",
+                next_step="Ask another person who manages members.",
+            )
+        held, _ = Seat.objects.get_or_create(member=member, workspace=workspace, role=role, defaults={"id": ids.new("SEA")})
+        _follow(member, workspace)
+        log.append("seat.granted", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})
+    return held
+
+
+def remove(*, by: Principal, member: Member, workspace: Workspace, role: str) -> None:
+    """Take a role away; what no other role of theirs gives goes with it. Raises Conflict for a workspace's last owner or last approver."""
+    with tenancy.within(by.organisation):
+        _keep("last owner", {"owner"}, member, workspace, role)
+        _keep("last approver", giving("approvals_decide"), member, workspace, role)
+        Seat.objects.filter(member=member, workspace=workspace, role=role).delete()
+        _follow(member, workspace)
+        log.append("seat.removed", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})
+
+
+def _keep(rule: str, roles: Collection[str], member: Member, workspace: Workspace, role: str) -> None:
+    """Somebody active keeps one of these roles: without an owner nobody can give one, without an approver every request is denied."""
+    others = Seat.objects.filter(workspace=workspace, role__in=roles, member__is_active=True).exclude(member=member, role=role)
+    if role in roles and not others.exists():
+        raise organisations.Conflict(
+            f"This is the {rule} of the workspace.",
+            rule=rule,
+            current=member.name,
+            limit="1 or more",
+            next_step="Give the role to somebody else first.",
+        )
+
+
+def _follow(member: Member, workspace: Workspace) -> None:
+    """Make guardian's rows say exactly what the seats say."""
+    held = {
+        codename
+        for role in Seat.objects.filter(member=member, workspace=workspace).values_list("role", flat=True)
+        for codename in ROLES[role]
+    }
+    rows = WorkspacePermission.objects.filter(user_id=member.user_id, content_object=workspace)
+    rows.exclude(permission__codename__in=held).delete()
+    missing = held - set(rows.values_list("permission__codename", flat=True))
+    permissions = Permission.objects.filter(content_type__app_label="agents", codename__in=missing)
+    WorkspacePermission.objects.bulk_create(
+        WorkspacePermission(
+            organisation_id=workspace.organisation_id, user_id=member.user_id, permission=permission, content_object=workspace
+        )
+        for permission in permissions
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Seating:
+    """One workspace that a user may enter, by slugs, and their role there."""
+
+    organisation: str
+    workspace: str
+    name: str
+    role: str
+
+
+def places(user: int) -> list[Seating]:
+    """Every workspace a user has a role in, first membership first."""
+    found = []
+    for organisation, member in organisations.memberships(user):
+        with tenancy.within(organisation, read_only=True):
+            slug = Organisation.objects.values_list("slug", flat=True).get(id=organisation)
+            for seat_ in Seat.objects.filter(member_id=member).select_related("workspace").order_by("created_at", "id"):
+                found.append(Seating(organisation=slug, workspace=seat_.workspace.slug, name=seat_.workspace.name, role=seat_.role))
+    return found
+
+
+def holding(permission: str, workspace: str) -> QuerySet[Member]:
+    """The active members who hold a permission in a workspace, by name. Call inside `tenancy.within`."""
+    users = WorkspacePermission.objects.filter(content_object_id=workspace, permission__codename=permission).values("user_id")
+    return Member.objects.filter(user_id__in=users, is_active=True).order_by("name", "id")
