@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connection
 from psycopg import pq
 
 _PLACE = re.compile(r"%s")
+_REPLANS = frozenset(8**n for n in range(1, 9))  # the statements of a connection before which it plans anew
 _prepares = True
 
 
@@ -27,6 +28,8 @@ def ask(statement: str, *given: Any) -> Any:
     """The first column of the first row, parsed when it is JSON. `%s` marks each parameter: text, numbers, None, or bytes for bytea.
 
     Raises django.db.DatabaseError like any other statement, and takes part in the transaction under way.
+
+    PostgreSQL keeps the plan it made first. Over an empty table any index looks as good as the right one, so a young connection plans anew.
     """
     connection = connections[DEFAULT_DB_ALIAS]  # once: the proxy looks it up for each attribute
     connection.ensure_connection()
@@ -35,9 +38,12 @@ def ask(statement: str, *given: Any) -> Any:
     if connection.in_atomic_block and opened.pgconn.transaction_status == pq.TransactionStatus.IDLE:
         with connection.cursor() as cursor:  # psycopg begins a transaction with its own first statement, and this is not one
             cursor.execute("select 1")
+    asked = opened.__dict__["remit_asked"] = opened.__dict__.get("remit_asked", 0) + 1
     values = [_bytes(value) for value in given]
     formats = [pq.Format.BINARY if isinstance(value, bytes | memoryview) else pq.Format.TEXT for value in given]
     with connection.wrap_database_errors:
+        if asked in _REPLANS:
+            _checked(opened.pgconn, opened.pgconn.exec_(b"discard plans"))
         result = _answered(opened, _numbered(statement), values, formats)
         raw = result.get_value(0, 0) if result.ntuples else None
     return None if raw is None else _parsed(raw, result.ftype(0))
