@@ -306,7 +306,17 @@ def settle(*, by: log.Actor, run: str, call: str, outcome: Outcome, detail: Mapp
     return bool(answer["settled"])
 
 
-STORED = 512 * 1024  # characters of a redacted result that are kept
+STORED = 512 * 1024  # characters of redacted arguments or a redacted result that are kept
+
+
+def kept(text: str) -> Any:
+    """Stored canonical JSON as a value; as text where only its beginning was kept; None where nothing was."""
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def open_of(agent: str) -> Run | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents import cedar, policies, tools, vocabulary
+from agents import cedar, policies, runs, tools, vocabulary
 from approvals import tiers
 from approvals.models import Request
 
@@ -50,7 +50,7 @@ def of(request: Request, tool: tools.Facts) -> list[Bound]:
 
     Call inside `tenancy.within`.
     """
-    arguments = json.loads(request.call.arguments)
+    arguments = runs.kept(request.call.arguments)
     _, compiled = policies.in_force(request.organisation_id, request.workspace_id)
     question = asked(request, arguments) if isinstance(arguments, dict) else None
     if question is None or not isinstance(compiled, cedar.Compiled) or request.is_draft:

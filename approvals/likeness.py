@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from agents import tools
+from agents import runs, tools
 from approvals import requests
 from approvals.models import Plan, Request
 
@@ -80,8 +80,8 @@ def of(request: Request, tool: tools.Facts) -> Likeness:
         state__in=_ENDED,
     )
     rows = list(found.select_related("plan", "call").prefetch_related("votes__member").order_by("-opened_at", "-id")[:MEASURED])
-    amounts = [(row, amount(row.plan, tool, json.loads(row.call.arguments))) for row in rows]
-    own = amount(request.plan, tool, json.loads(request.call.arguments))
+    amounts = [(row, amount(row.plan, tool, runs.kept(row.call.arguments))) for row in rows]
+    own = amount(request.plan, tool, runs.kept(request.call.arguments))
     alike = [one for _, one in amounts if one is not None and own is not None and one.currency == own.currency]
     usual = Amount(int(median(one.minor for one in alike)), alike[0].currency, alike[0].per_unit) if len(alike) >= FEWEST else None
     times = own.minor / usual.minor if own is not None and usual is not None and usual.minor else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents import cedar, organisations, policies, tools, vocabulary
+from agents import cedar, organisations, policies, runs, tools, vocabulary
 from agents.models import PolicySet, Workspace
 from agents.organisations import Principal
 from approvals import bounds, requests, tiers
@@ -52,14 +52,14 @@ class BackTest:
 
 def why_not(request: Request, tool: tools.Facts) -> str:
     """Why no rule is offered for this request, or nothing. Call inside `tenancy.within`."""
-    if request.required != 1:
-        return "What takes two humans is not made automatic from here."
-    if not tool.is_reversible:
-        return "What cannot be taken back is not made automatic from here."
+    if request.required != 1 or not tool.is_reversible:
+        return f"What {'takes two humans' if request.required != 1 else 'cannot be taken back'} is not made automatic from here."
     if tool.redact or "[redacted" in request.call.arguments:
         return "It carries secrets."
     if request.is_draft:
         return "It is held by the agent's stage or purse, and no rule lifts those."
+    if not isinstance(runs.kept(request.call.arguments), dict):
+        return "Its arguments are too long to be kept whole, and a rule is no wider than what people see."
     if not _holding(request):
         return "No rule holds it that an exception could lift."
     return ""
@@ -73,9 +73,14 @@ def _holding(request: Request) -> list[cedar.Policy]:
     return [policy for policy in found if policy.effect == "forbid"]
 
 
+def _arguments(request: Request) -> dict[str, Any]:
+    found = runs.kept(request.call.arguments)
+    return found if isinstance(found, dict) else {}
+
+
 def number(request: Request, tool: tools.Facts) -> str:
     """The whole-number argument that a rule would bound; "" when there is none."""
-    arguments = json.loads(request.call.arguments)
+    arguments = _arguments(request)
     named = tools.schema(tool.input_schema).get("properties", {})
     whole = [name for name in named if named[name].get("type") == "integer" and isinstance(arguments.get(name), int)]
     return whole[0] if whole else ""
@@ -86,7 +91,7 @@ def draft(request: Request, tool: tools.Facts, *, limit: int | None = None, unti
     why = why_not(request, tool)
     today = requests.database_now().date()
     until = until or today + datetime.timedelta(days=USUAL_DAYS)
-    arguments, argument = json.loads(request.call.arguments), number(request, tool)
+    arguments, argument = _arguments(request), number(request, tool)
     limit = arguments[argument] if argument and limit is None else limit
     if argument and not 0 <= (limit or 0) <= arguments[argument]:
         why = why or f"A rule reaches no further than this request: {argument} {arguments[argument]} at most."
@@ -128,7 +133,7 @@ def _clause(request: Request, tool: tools.Facts, argument: str, limit: int | Non
         parts += [f"context.args has {argument}", f"context.args.{argument} <= {limit}"]
         money = f" (${(limit or 0) // 100:,}.{(limit or 0) % 100:02d})" if argument.endswith("_cents") else ""
         said += f" while {argument} is {limit}{money} or less"
-    for choice, value in _choices(tool, json.loads(request.call.arguments)):
+    for choice, value in _choices(tool, _arguments(request)):
         parts += [f"context.args has {choice}", f"context.args.{choice} == {json.dumps(value)}"]
         said += f" and {choice} is {value}"
     return " && ".join([*parts, f"context.day <= {_day(until)}"]), f"{said}, until {until:%d %b %Y}."
@@ -169,7 +174,7 @@ def back_test(request: Request, found: Draft) -> BackTest:
 
 
 def _would_pass(row: Request, found: Draft) -> bool:
-    arguments = json.loads(row.call.arguments)
+    arguments = runs.kept(row.call.arguments)
     question = bounds.asked(row, arguments) if isinstance(arguments, dict) else None
     if question is None or not isinstance(question, vocabulary.Request):
         return False

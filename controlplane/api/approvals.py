@@ -4,12 +4,11 @@ from typing import Any
 
 from rest_framework import serializers
 
-from agents import organisations
+from agents import organisations, runs
 from approvals import deadlines, denials, ends, models, remarks, requests
 from audit import tenancy
 from controlplane import deciding
 from controlplane.api import inputs, pages
-from controlplane.api import runs as run_doors
 from controlplane.api.routing import Asked, Said, door
 
 TIERS = {1: "ONE", 2: "TWO"}
@@ -67,13 +66,13 @@ class ApprovalDetail(Approval):
     requesters = serializers.ListField(child=serializers.CharField())
 
     def get_changes(self, request: models.Request) -> Any:
-        return run_doors.kept(request.plan.changes)
+        return runs.kept(request.plan.changes)
 
     def get_facts(self, request: models.Request) -> Any:
-        return run_doors.kept(request.plan.facts)
+        return runs.kept(request.plan.facts)
 
     def get_arguments(self, request: models.Request) -> Any:
-        return run_doors.kept(request.call.arguments)
+        return runs.kept(request.call.arguments)
 
 
 class NewVote(inputs.Body):

@@ -11,7 +11,6 @@ from agents.organisations import Principal
 from audit import tenancy
 from controlplane import examination, gate, hop, runner
 from controlplane.api import errors, inputs, parsing
-from controlplane.api import runs as run_doors
 
 PREFIX = "/api/v1/calls/"
 LONGEST_WAIT_S = 60
@@ -104,7 +103,7 @@ def _standing(by: Principal, identifier: str) -> dict[str, Any]:
         pages = organisations.address(by.organisation, call.run.workspace_id)
     told = {**errors.facts(admission.refusal), **_told(admission, pages)} if admission.refusal else _told(admission, pages)
     if by.kind != "agent" and "result" in told:
-        told["result"] = run_doors.kept(call.result)
+        told["result"] = runs.kept(call.result)
     return {**told, "tool": call.name, "run": call.run_id, "number": call.number, "tier": call.tier, "fingerprint": call.fingerprint}
 
 

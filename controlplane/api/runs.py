@@ -1,7 +1,6 @@
 """Runs: start one for somebody, look at it, its calls and its steps, finish it."""
 
 import datetime
-import json
 from typing import Any
 
 from django.conf import settings
@@ -133,13 +132,13 @@ class RunCall(serializers.Serializer[models.Call]):
     finished_at = serializers.DateTimeField(allow_null=True)
 
     def get_arguments(self, call: models.Call) -> Any:
-        return kept(call.arguments)
+        return runs.kept(call.arguments)
 
     def get_result(self, call: models.Call) -> Any:
-        return kept(call.result)
+        return runs.kept(call.result)
 
     def get_refusal(self, call: models.Call) -> Any:
-        return kept(call.refusal)
+        return runs.kept(call.refusal)
 
 
 class Step(serializers.Serializer[models.Step]):
@@ -153,7 +152,7 @@ class Step(serializers.Serializer[models.Step]):
     output_tokens = serializers.IntegerField()
 
     def get_content(self, step: models.Step) -> Any:
-        return kept(step.content)
+        return runs.kept(step.content)
 
 
 class Finish(inputs.Body):
@@ -161,16 +160,6 @@ class Finish(inputs.Body):
 
     summary = inputs.Text(required=False, default="", allow_blank=True)
     outcome = inputs.Choice(required=False, default="succeeded", choices=["succeeded", "failed", "handed_off"])
-
-
-def kept(text: str) -> Any:
-    """Stored canonical JSON as a value; as text where only its beginning was kept."""
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @door(Said(body=NewRun, gives=StartedRun, status=201))

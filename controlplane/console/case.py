@@ -120,7 +120,7 @@ def _payload(opened: Request, tool: tools.Facts, view: str, seen: str) -> dict[s
         "changed": rows,
         "tree": changes.tree(rows) if view == "patch" else [],
         "patch": changes.patch(stored) if view == "raw" else [],
-        "arguments": json.loads(opened.call.arguments),
+        "arguments": runs.kept(opened.call.arguments),
         "unchanged": unchanged,
         "counted": changes.reach(stored, tool.connector_slug),
         "is_new": before is not None,
@@ -133,7 +133,7 @@ def _payload(opened: Request, tool: tools.Facts, view: str, seen: str) -> dict[s
 
 def _said(call: Call) -> str:
     """What the agent wrote as its reason, if its tool takes one. It is shown as the agent's words and nothing more."""
-    arguments = json.loads(call.arguments)
+    arguments = runs.kept(call.arguments)
     return next((str(arguments[name]) for name in WORDS if isinstance(arguments, dict) and arguments.get(name)), "")
 
 
@@ -143,9 +143,10 @@ def _reads(opened: Request) -> list[Read]:
 
 
 def _read(organisation: str, call: Call) -> Read:
-    arguments, result = json.loads(call.arguments), json.loads(call.result) if call.result else {}
+    arguments, result = runs.kept(call.arguments), runs.kept(call.result)
     blocks = result.get("content", []) if isinstance(result, dict) else []
-    text = "\n".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
+    words = "\n".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
+    text = words if isinstance(result, dict) else str(result or "")
     about = next((str(value) for value in arguments.values() if isinstance(value, str | int)), "") if isinstance(arguments, dict) else ""
     source = tools.version(organisation, str(call.tool_version_id)).connector_slug if call.tool_version_id else "a tool"
     return Read(call, about[:60], source, text[:EXCERPT])
@@ -293,7 +294,8 @@ def _after(place: Place, opened: Request, effect: Any) -> dict[str, Any]:
     """What came of it, and how the run goes on."""
     run = opened.run
     following = list(runs.calls(run).filter(number__gte=opened.call.number)[:STEPS])
-    result = json.loads(opened.call.result) if opened.call.result else {}
+    answer = runs.kept(opened.call.result)
+    result = answer if isinstance(answer, dict) else {}
     entry = None
     if place.may("audit_view") and effect is not None:
         entry = log.entries(subject=opened.call_id, event="effect.*").first()
@@ -312,7 +314,7 @@ def _after(place: Place, opened: Request, effect: Any) -> dict[str, Any]:
 
 def _outcome(result: dict[str, Any], opened: Request) -> list[tuple[str, str]]:
     """What the system called the thing it made, and until when it can be taken back."""
-    made, asked = result.get("structuredContent"), json.loads(opened.call.arguments)
+    made, asked = result.get("structuredContent"), runs.kept(opened.call.arguments)
     if not isinstance(made, dict):
         return []
     known = set(map(str, asked.values())) if isinstance(asked, dict) else set()

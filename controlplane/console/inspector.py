@@ -39,7 +39,7 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
     tab = asked.text(request, "tab")
     tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"
     full = asked.text(request, "full") == "1"
-    decided = run_record.value(call.decision) or {}
+    decided = runs.kept(call.decision) or {}
     entries = log.entries(run=run.id, subject=call.id).order_by("at", "id")[:ENTRIES] if tab == "links" and place.may("audit_view") else []
     return {
         "tabs": [(name, word, asked.address(request, call=call.id, tab=name, full="")) for name, word in tabs.items()],
@@ -50,7 +50,7 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
         "diff": run_record.diff(call, effect) if tab == "diff" else None,
         "cost": run_record.cost(call) if tab == "cost" else None,
         "more": asked.address(request, call=call.id, tab=tab, full="1"),
-        "refusal": run_record.value(call.refusal) if call.refusal else None,
+        "refusal": runs.kept(call.refusal),
         "effect": effect,
         "asked_people": next((each for each in reversed(waits) if each.call_id == call.id), None),
         "entries": entries,
@@ -66,7 +66,7 @@ def _payload(call: Call, tab: str) -> str:
 
 def cut(text: str, *, full: bool) -> dict[str, Any]:
     """A payload for a <pre>: its beginning, or all of it that is kept, and how much there is."""
-    found = run_record.value(text)
+    found = runs.kept(text)
     pretty = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, indent=2) if text else ""
     most = MOST if full else FIRST
     return {"text": pretty[:most], "rest": max(len(pretty) - most, 0), "size": len(pretty.encode()), "is_empty": not text}
@@ -96,7 +96,7 @@ def conversation(steps: Iterable[Step], *, full: str = "") -> list[dict[str, Any
     """The record of a hosted run, each part labelled by who wrote it. `full` is the id of the one step that is shown whole."""
     said = []
     for step in steps:
-        found = run_record.value(step.content)
+        found = runs.kept(step.content)
         parts = _parts(step.kind, found if isinstance(found, dict) else {"text": str(found)})
         most = MOST if full == step.id else FIRST
         said.append(

@@ -55,7 +55,7 @@ def _plans(calls: Sequence[str]) -> dict[str, list[Plan]]:
 def cost(call: Call) -> dict[str, Any]:
     """What the call was expected to cost, what it did, and at which price."""
     hold = reservations.of_call(call.id)
-    result = value(call.result)
+    result = runs.kept(call.result)
     usage = result.get("usage") if isinstance(result, dict) and call.kind == Call.Kind.MODEL else None
     version = hold.price_version if hold else 0
     return {
@@ -65,17 +65,9 @@ def cost(call: Call) -> dict[str, Any]:
     }
 
 
-def value(text: str) -> Any:
-    """Stored canonical JSON as a value; as text where only its beginning was kept."""
-    try:
-        return json.loads(text) if text else None
-    except ValueError:
-        return text
-
-
 def payload(text: str) -> Any:
     """A payload of the record: its value, or the beginning of a long one and how long it is."""
-    return value(text) if len(text) <= WHOLE else {"beginning": text[:BEGINNING], "characters": len(text)}
+    return runs.kept(text) if len(text) <= WHOLE else {"beginning": text[:BEGINNING], "characters": len(text)}
 
 
 def of_call(call: Call) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from agents import policies, tools
+from agents import policies, runs, tools
 from agents.models import PolicySet
 from approvals import requests, rules
 from approvals.models import Request, StandingDenial
@@ -331,6 +331,24 @@ def test_an_amount_that_nobody_declared_is_not_guessed(world: World) -> None:
     with tenancy.within(world.organisation):
         Request.objects.filter(id=said.approval).update(state="APPLIED", decided_at=F("opened_at"))
     assert "the amount is not declared by this tool" in page(world, "ann", ask(world, 700))
+
+
+def test_a_request_can_be_decided_where_only_the_beginning_of_a_payload_was_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    reversible(world)
+    run = world.start()
+    with monkeypatch.context() as short:
+        short.setattr(runs, "STORED", 20)
+        run.call("get_account", {"account": "a"})
+        said = ask(world, run=run)
+    shown = page(world, "ann", said)
+    assert "What will change" in shown
+    assert "{&quot;content&quot;" in shown, "what was read begins like this"
+    assert "propose a rule" not in shown, "it would be wider than what the person sees"
+    assert "too long to be kept whole" in text(visit(world, "ann", f"approvals/{said.approval}/rule"))
+    post(world, "ann", said, "vote", verdict="APPROVE")
+    assert "What just happened" in page(world, "ann", said)
+    assert "What will change" in page(world, "ann", ask(world, 51)), "though one of its like was long"
+    assert text(visit(world, "ann", f"approvals/{ask(world, 52).approval}/rule"))
 
 
 # A rule ---------------------------------------------------------------------------------------------------------------
