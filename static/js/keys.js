@@ -33,7 +33,7 @@
       if (from !== link) return;
       var page = new DOMParser().parseFromString(html, "text/html"), found = R.one("#detail .body", page) || R.one("main", page), bar, open, shut;
       R.all("form,.bar,.banner,dialog,details.deny,nav", found).forEach(function (e) { e.remove(); });
-      R.all("[id],[aria-labelledby],[hx-get],[data-key],[aria-label]", found).concat(found).forEach(function (e) { ["id", "aria-labelledby", "hx-get", "hx-trigger", "data-topics", "data-key", "data-calm"].forEach(function (a) { e.removeAttribute(a); }); if (e.matches("section,header")) e.removeAttribute("aria-label"); });
+      R.all("[id],[aria-labelledby],[data-topics],[data-key],[aria-label]", found).concat(found).forEach(function (e) { ["id", "aria-labelledby", "data-topics", "data-key", "data-calm"].forEach(function (a) { e.removeAttribute(a); }); if (e.matches("section,header")) e.removeAttribute("aria-label"); });
       if (!side) { side = R.make("aside", "peek"); side.setAttribute("aria-label", "Peek"); body.append(side); }
       bar = R.make("div", "row"); open = R.make("a", "btn", "Open"); open.href = link.href;
       shut = R.make("button", "btn ghost sp", "Close"); shut.type = "button"; shut.addEventListener("click", unpeek);

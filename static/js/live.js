@@ -1,6 +1,6 @@
 /* Live: a signal says that a topic changed, and the page asks again at its ordinary address. Never stale in silence: the server repeats how
    many signals each topic has had; a number that does not fit, a return to the tab and a new connection are looked into before it says Live.
-   An element names the topics it follows (data-topics, or remit:x in hx-trigger), and its address (data-get, or hx-get). */
+   An element names the topics it follows (data-topics), its address (data-get), and, where that is a page, which part of it (data-select). */
 "use strict";
 (function () {
   var R = window.Remit, body = document.body, pill = R.one("#live");
@@ -20,9 +20,9 @@
   }
 
   // Looking again ----------------------------------------------------------------------------------------------------------------------
-  function topicsOf(e) { return e.dataset.topics ? e.dataset.topics.split(" ") : (e.getAttribute("hx-trigger") || "").match(/remit:\w+/g).map(function (t) { return t.slice(6); }); }
+  function topicsOf(e) { return e.dataset.topics.split(" "); }
   function followers(topics) {
-    return R.all("[data-topics],[hx-trigger*='remit:']").filter(function (e) { return !topics || topicsOf(e).some(function (t) { return topics.has(t); }); });
+    return R.all("[data-topics]").filter(function (e) { return !topics || topicsOf(e).some(function (t) { return topics.has(t); }); });
   }
   function plain(html) { return html.replace(/name="csrfmiddlewaretoken" value="\w+"/g, "").replace(/data-left="\d+">[^<]*/g, ""); }
   function calm(e) {
@@ -33,13 +33,13 @@
   // One request at a time for an element; what changes meanwhile is looked at after it.
   function refresh(e) {
     if (e.busy) { e.again = true; return e.busy; }
-    var address = e.dataset.get || e.getAttribute("hx-get") || location.href;
+    var address = e.dataset.get || location.href;
     e.busy = fetch(address, { headers: { "HX-Request": "true", "HX-Target": e.id, "HX-Current-URL": location.href } }).then(function (answer) {
       if (answer.status === 401 || answer.redirected) { leave(); throw new Error("out"); }
       if (!answer.ok && answer.status !== 404) throw new Error(answer.status);
       return answer.ok ? answer.text() : null;
     }).then(function (html) {
-      var part = html !== null && e.getAttribute("hx-select");
+      var part = html !== null && e.dataset.select;
       if (part) { var found = new DOMParser().parseFromString(html, "text/html").querySelector(part); html = found && found.innerHTML; }
       if (html === null || !e.isConnected || paused) return;
       if (plain(html) === e.shown) { held.delete(e); count(); } else if (calm(e)) hold(e, html); else put(e, html);

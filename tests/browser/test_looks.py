@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from playwright.sync_api import Browser, Page, Route
 
-from agents import tools
+from agents import stops, tools
 from audit import tenancy
 from tests.browser.test_desk import chromium
 from tests.controlplane import browsing
@@ -102,3 +102,18 @@ def test_the_handbook_has_no_keys_that_write_into_its_tables(page: Page) -> None
     page.keyboard.press("?")
     assert page.inner_text("main") == before
     assert asked == []
+
+
+@pytest.mark.parametrize("where", ["stops", "stops/{stop}", "budgets", "connect", "audit"])
+def test_a_click_into_a_part_that_keeps_itself_fresh_asks_for_nothing(world: World, page: Page, where: str) -> None:
+    stop = stops.engage(by=world.people["sam"], scope="agent", target=world.agent.id, reason="x")
+    olga = browsing.browser(world, "olga")
+    asked = show(page, olga.client, f"{olga.root}/{where.format(stop=stop.id)}")
+    parts = page.eval_on_selector_all("main [data-topics]", "found => found.map(e => '#' + e.id)")
+    for part in parts:
+        page.dispatch_event(part, "click")
+    page.wait_for_timeout(200)
+    ids = page.eval_on_selector_all("[id]", "found => found.map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    assert asked == []
+    assert len(parts) > 1
