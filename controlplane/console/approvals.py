@@ -218,17 +218,20 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
     found, column, since = _ordered(request, narrow.of(every), tab)
     rows = list(found[: SHOWN + 1])
     more, rows = len(rows) > SHOWN, rows[:SHOWN]
+    following = asked.address(request, below=_cursor(rows[-1], column, since), at=None, keep=None) if more else ""
     chosen = {name: value for name, value in zip(_FILTERS, (narrow.agent, narrow.tool, narrow.tier, narrow.text), strict=True) if value}
+    said = {**chosen, "tab": tab, **({"on": "next"} if request.GET.get("on") == "next" else {})}
+    below = asked.text(request, "below")
     return {
         "tabs": inbox.TABS,
         "tab": tab,
         "rows": _with_kept(request, rows, workspace),
         "counts": {name: inbox.counted(name, by=by, workspace=workspace) for name in ("mine", "waiting", "own")},
         "keep": "".join(f"&keep={row.id}" for row in rows) if tab in {"mine", "waiting"} else "",
-        "next_page": asked.address(request, below=_cursor(rows[-1], column, since), at=None) if more else "",
-        "is_first": not request.GET.get("below"),
-        "first_page": asked.address(request, below=None),
-        "chips": [(name, value, asked.address(request, **{name: None, "below": None})) for name, value in chosen.items()],
+        "next_page": following,
+        "is_first": not below,
+        "first_page": asked.address(request, below=None, keep=None),
+        "chips": [(name, value, asked.address(request, **{name: None, "below": None, "keep": None})) for name, value in chosen.items()],
         "chosen": chosen,
         "unfiltered": inbox.counted(tab, by=by, workspace=workspace) if chosen and not rows else 0,
         "agents": [agent.slug for agent in contracts.in_workspace(workspace)],
@@ -237,8 +240,9 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
         "health": inbox.health(by=by, workspace=workspace),
         "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],
         "last": inbox.last_decision(workspace) if not rows else None,
-        "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next"),
-        "list_query": urlencode({**chosen, "tab": tab, **({"on": "next"} if request.GET.get("on") == "next" else {})}),
+        "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next", keep=None),
+        "list_query": urlencode(said),
+        "refresh": urlencode({**said, "below": below} if below else said),
     }
 
 

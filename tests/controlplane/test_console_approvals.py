@@ -165,6 +165,40 @@ def test_what_was_decided_elsewhere_stays_in_its_place_greyed_with_the_name(worl
     assert said.approval not in text(browser(world, "ann").get(f"{root(world)}/approvals?tab=mine", headers=asked))
 
 
+def test_a_live_list_stays_on_the_reader_s_page_and_forgets_what_left_when_they_move_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.console.approvals.SHOWN", 2)
+    run, client, live = world.start(), browser(world, "ann"), {"HX-Request": "true", "HX-Target": "list"}
+    said = {each.approval: each for each in (ask(world, amount, run=run) for amount in range(50, 55))}
+    pages = [f"{root(world)}/approvals?tab=mine"]
+    pages.append(following(text(client.get(pages[0]))))
+    second = text(client.get(pages[1]))
+    refresh = re.search(r'id="list"[^>]* (?:hx|data)-get="([^"]+)"', second)
+    assert refresh is not None
+    refreshed = text(client.get(refresh[1].replace("&amp;", "&"), headers=live))
+    assert shown_in(refreshed) == shown_in(second), "not the first page's"
+    left = shown_in(second)[-1]
+    post(world, "ben", said[left], "vote", verdict="DENY", reason="No.")
+    refreshed = text(client.get(refresh[1].replace("&amp;", "&"), headers=live))
+    assert "item gone" in refreshed
+    assert "keep=" not in "".join(re.findall(r'href="([^"]+)"', refreshed))
+    first = f"{pages[0]}&keep={shown_in(second)[0]}&keep={shown_in(text(client.get(pages[0])))[0]}&keep={left}"
+    assert "item gone" not in text(client.get(following(text(client.get(first, headers=live)))))
+
+
+def shown_in(page: str) -> list[str]:
+    """The ids of a list."""
+    return re.findall(r'class="item(?: gone)?" href="[^"]*/approvals/(APR-\w+)\?', page)
+
+
+def following(page: str) -> str:
+    """The address of the next page."""
+    after = re.search(r'href="([^"]+)" rel="next"', page)
+    assert after is not None
+    return after[1].replace("&amp;", "&")
+
+
 def test_the_next_request_opens_after_a_decision_where_that_was_asked_for(world: World) -> None:
     one, other = ask(world), ask(world, 51)
     answer = browser(world, "ann").post(
