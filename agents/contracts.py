@@ -184,6 +184,11 @@ def in_workspace(workspace: str) -> QuerySet[Agent]:
     return Agent.objects.filter(workspace_id=workspace).select_related("version", "owner").order_by("slug")
 
 
+def in_use(workspace: str) -> QuerySet[Agent]:
+    """Those of them that are not retired. Call inside `tenancy.within`."""
+    return in_workspace(workspace).exclude(state=Agent.State.RETIRED)
+
+
 def lock(identifier: str) -> Agent:
     """The agent's row, held until the end of the transaction. Call inside `tenancy.within`."""
     return Agent.objects.select_for_update().get(id=identifier)

@@ -234,6 +234,11 @@ def active(workspace: str) -> QuerySet[ToolVersion]:
     )
 
 
+def facts_of_active(organisation: str, workspace: str) -> list[Facts]:
+    """The same as facts. Call inside `tenancy.within`."""
+    return [version(organisation, identifier) for identifier in active(workspace).values_list("id", flat=True)]
+
+
 def all_versions(workspace: str) -> QuerySet[ToolVersion]:
     """The newest version of every tool, confirmed or not. Call inside `tenancy.within`."""
     return (

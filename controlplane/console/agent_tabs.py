@@ -148,7 +148,7 @@ def _said(body: str) -> list[tuple[str, str]]:
 
 
 def _cells(place: Place, agent: Agent) -> list[cells.Cell]:
-    columns = [tools.version(place.organisation.id, id) for id in tools.active(place.workspace.id).values_list("id", flat=True)]
+    columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
     return cells.field(place, [agent], columns, unused_days=60).cells
 
 

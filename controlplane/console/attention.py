@@ -112,7 +112,7 @@ def _purses(place: Place) -> Iterator[Item]:
 def _unused(place: Place) -> Iterator[Item]:
     """An agent that keeps its tools and has not run for weeks: a grant that nobody needs is only a risk."""
     last, long_ago = trends.last_run(place.workspace.id), timezone.now() - UNUSED
-    idle = [each for each in contracts.in_workspace(place.workspace.id) if each.version_id and each.created_at < long_ago]
+    idle = [each for each in contracts.in_use(place.workspace.id) if each.version_id and each.created_at < long_ago]
     idle = [each for each in idle if (last.get(each.id) or each.created_at) < long_ago]
     if not idle:
         return

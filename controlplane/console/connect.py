@@ -71,7 +71,7 @@ def _show(request: HttpRequest, place: Place, *, refused: outcomes.Refused | Non
     door = asked.text(request, "door") or request.POST.get("door", "")
     door = door if door in DOORS else "mcp"
     now, base = timezone.now(), settings.PUBLIC_URL
-    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
+    agents = list(contracts.in_use(place.workspace.id))
     came = arrivals.newest(place.workspace.id, since=now - datetime.timedelta(hours=24))
     token = fresh["issued"].token if "issued" in fresh else ""
     context: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agents import contracts, seats
-from agents.models import Agent, Member
+from agents.models import Member
 from controlplane.console.frame import Place
 
 
@@ -39,9 +39,7 @@ def check(place: Place) -> Coverage:
     ones = tuple(seats.holding("approvals_decide", place.workspace.id))
     twos = tuple(seats.holding("approvals_decide_two", place.workspace.id))
     stuck: list[tuple[str, str]] = []
-    for agent in contracts.in_workspace(place.workspace.id):
-        if agent.state == Agent.State.RETIRED:
-            continue
+    for agent in contracts.in_use(place.workspace.id):
         one = {member.person for member in ones} - {agent.owner.person}
         two = {member.person for member in twos} - {agent.owner.person}
         if not one:

@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, roles, seats, tools
-from agents.models import Agent, Member, Workspace
+from agents.models import Member, Workspace
 from audit import outcomes, tenancy
 from controlplane.console import agent_tabs, asked, cells, coverage, deciders, frame, lists, render
 from controlplane.console.frame import Place
@@ -30,8 +30,8 @@ def person(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
         member = organisations.member(asked.identifier(identifier))
     except organisations.NotFound as absent:
         raise Http404 from absent
-    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
-    columns = [tools.version(place.organisation.id, id) for id in tools.active(place.workspace.id).values_list("id", flat=True)]
+    agents = list(contracts.in_use(place.workspace.id))
+    columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
     table = deciders.table(place, cells.field(place, agents, columns, unused_days=60))
     held = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
     context: dict[str, Any] = {

@@ -27,8 +27,8 @@ def matrix(request: HttpRequest, place: Place) -> HttpResponse:
     by, only, idle = (asked.text(request, name) for name in ("by", "only", "idle"))
     by, days = by if by in VIEWS else "system", int(idle) if idle in map(str, IDLE) else 60
     is_list, is_file = asked.text(request, "view") == "list", asked.text(request, "format") == "csv"
-    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
-    columns = [tools.version(place.organisation.id, id) for id in tools.active(place.workspace.id).values_list("id", flat=True)]
+    agents = list(contracts.in_use(place.workspace.id))
+    columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
     columns.sort(key=lambda tool: (tool.data_domain if by == "domain" else tool.connector_slug, tool.name))
     q, t = asked.text(request, "q").lower(), asked.text(request, "t").lower()
     some = [agent for agent in agents if q in f"{agent.slug} {agent.name}".lower()]

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import access, cedar, contracts, differences, organisations, policies, tools
-from agents.models import Agent, PolicySet
+from agents.models import PolicySet
 from audit import outcomes, tenancy
 from controlplane import backtest, rehearsal
 from controlplane.console import asked, frame, render
@@ -152,8 +152,8 @@ def _changes(before: dict[str, cedar.Policy], after: dict[str, cedar.Policy]) ->
 
 def _cells(place: Place, compiled: cedar.Compiled) -> dict[str, Any]:
     """Every cell of the access matrix that this version would change; none when there are too many to look at on a page."""
-    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
-    columns = [tools.version(place.organisation.id, id) for id in tools.active(place.workspace.id).values_list("id", flat=True)]
+    agents = list(contracts.in_use(place.workspace.id))
+    columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
     if len(agents) * len(columns) > MOST_CELLS:
         return {"cells": None}
     ground = rehearsal.prepare(place.organisation.id, place.workspace.id).ground()

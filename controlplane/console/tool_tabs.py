@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from agents import contracts, schema_changes, tools, usage
-from agents.models import Agent, ToolVersion
+from agents.models import ToolVersion
 from controlplane import rehearsal
 from controlplane.console import agent_tabs, asked, cells, explaining, typed
 from controlplane.console.frame import Place
@@ -104,7 +104,7 @@ def rules(_request: HttpRequest, place: Place, shown: Context) -> Context:
         return {"cells": None}
     if row is None or shown["tool"].state != "ACTIVE":
         return {"cells": []}
-    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
+    agents = list(contracts.in_use(place.workspace.id))
     found = cells.field(place, agents, [tools.version(place.organisation.id, row.id)], unused_days=60)
     return {"cells": [cell for cell in found.cells if cell.access.word != "NOT_PINNED"]}
 

@@ -47,7 +47,7 @@ def who(request: HttpRequest, place: Place) -> HttpResponse:
 
 def _answer(request: HttpRequest, place: Place, tool: tools.Facts) -> dict[str, Any]:
     fields, arguments = typed.read(tools.schema(tool.input_schema), request.GET.dict())
-    agents = [agent for agent in contracts.in_workspace(place.workspace.id) if agent.state != Agent.State.RETIRED]
+    agents = list(contracts.in_use(place.workspace.id))
     only = asked.text(request, "agent")
     if only:
         agents = [agent for agent in agents if agent.slug == only]

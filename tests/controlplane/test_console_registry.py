@@ -233,6 +233,14 @@ def test_a_purse_that_is_nearly_empty_needs_attention(world: World) -> None:
     assert "left this month" not in text(visit(world, "vera", "overview"))
 
 
+def test_an_agent_that_rests_needs_attention_until_it_is_retired(world: World) -> None:
+    with tenancy.within(world.organisation):
+        Agent.objects.update(created_at=timezone.now() - datetime.timedelta(days=30))
+    assert "Teller has never run" in text(visit(world, "vera", "overview"))
+    contracts.change(by=world.people["olga"], agent=world.agent, changes={"state": Agent.State.RETIRED})
+    assert "Teller has never run" not in text(visit(world, "vera", "overview"))
+
+
 def test_each_number_is_the_number_of_rows_behind_it(world: World) -> None:
     for _ in range(3):
         world.start()
