@@ -150,6 +150,11 @@ def where(principal: Principal, permission: str) -> list[Workspace]:
     return found
 
 
+def may_everywhere(principal: Principal, permission: str) -> bool:
+    """Whether the principal holds the permission in each workspace of the organisation. Call inside `tenancy.within`."""
+    return all(may(principal, permission, workspace.id) for workspace in workspaces())
+
+
 def require_everywhere(principal: Principal, permission: str) -> None:
     """For the whole organisation: the permission in each of its workspaces. Raises Forbidden. Call inside `tenancy.within`."""
     for workspace in workspaces():

@@ -85,7 +85,7 @@ def change(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
     """Move it to another stage, pause it or let it go on. What waits is checked against the new state before it is sent."""
     with tenancy.within(place.organisation.id, read_only=True):
         agent = get(place, slug)
-    changes = {name: request.POST[name].replace("\0", "") for name in ("stage", "state") if request.POST.get(name)}
+    changes = {name: request.POST[name] for name in ("stage", "state") if request.POST.get(name)}
     try:
         if changes.get("state") == Agent.State.RETIRED:
             raise organisations.Conflict("An agent is not retired here.", rule="state", next_step="Use PATCH /api/v1/agents/{slug}.")

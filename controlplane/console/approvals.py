@@ -194,7 +194,7 @@ def _show(
     if opened is None and target == "" and context["tab"] == "mine" and context["rows"]:
         opened = requests.get(context["rows"][0].id, by=place.principal)
     if opened is not None and target != "list":
-        seen = str(request.POST.get("plan", "") if refused else request.GET.get("seen", ""))[:128]
+        seen = request.POST.get("plan", "")[:128] if refused else asked.text(request, "seen", longest=128)
         context |= case.facts(place, opened, view=asked.text(request, "view"), seen=seen, fresh=guard.is_fresh(request))
         query = {name: request.GET.get(name, "") for name in (*_FILTERS, "tab", "on", "view") if request.GET.get(name)}
         context |= {

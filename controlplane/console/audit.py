@@ -97,7 +97,7 @@ def _page(request: HttpRequest, place: Place, found: Any, asked: dict[str, str])
 def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """One entry: what happened in words, its fields beside what stood before, its exact bytes and the leaf that vouches for them."""
     found = log.get(identifier)
-    if found is None or (found.workspace_id != place.workspace.id and (found.workspace_id or not _everywhere(place, "audit_view"))):
+    if found is None or not may_read(place, found):
         raise Http404
     leaf, body, was = bytes(found.leaf), json.loads(found.body), search.before(found)
     context = {
@@ -114,6 +114,13 @@ def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
         "bytes": len(found.body.encode()),
     }
     return render.page(request, "audit/entry.html", context)
+
+
+def may_read(place: Place, found: models.Entry) -> bool:
+    """An entry is read where it belongs; one of no workspace by those who may read the log of all of them."""
+    if found.workspace_id:
+        return bool(found.workspace_id == place.workspace.id)
+    return organisations.may_everywhere(place.principal, "audit_view")
 
 
 @require_POST

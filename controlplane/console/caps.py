@@ -95,7 +95,7 @@ def _model(item: str) -> str:
 
 
 def _price_form(request: HttpRequest, place: Place, typed: dict[str, str], refused: outcomes.Refused | None) -> HttpResponse:
-    item = typed.get("item", "").replace("\0", "")
+    item = typed.get("item", "")
     context = {
         "typed": typed,
         "prices": list(prices.listed()),

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.cache import cache_control
@@ -101,6 +102,7 @@ def page(permission: str = "", *, at: str = "") -> Callable[[View], View]:
                 raise Http404
             request.place, request.at = place, at  # type: ignore[attr-defined]
             if request.method not in {"GET", "HEAD"}:
+                _refuse_nul(request, given)
                 return view(request, place, **given)
             with tenancy.within(place.organisation.id, read_only=True):
                 return view(request, place, **given)
@@ -108,6 +110,13 @@ def page(permission: str = "", *, at: str = "") -> Callable[[View], View]:
         return served
 
     return decorate
+
+
+def _refuse_nul(request: HttpRequest, given: dict[str, str]) -> None:
+    """No browser sends it and PostgreSQL cannot hold it. Raises SuspiciousOperation, which is answered with 400."""
+    said = (*given.values(), *(text for _, texts in request.POST.lists() for text in texts))
+    if any("\0" in text for text in said):
+        raise SuspiciousOperation("a NUL")
 
 
 @page()

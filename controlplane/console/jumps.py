@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from agents import contracts, runs, seats, stops, tools
+from agents import contracts, policies, runs, seats, stops, tools
 from approvals import requests
 from audit import ids, log, outcomes, tenancy
-from controlplane.console import asked, frame, search
+from controlplane.console import asked, audit, frame, search
 from controlplane.console import render as rendering
 from controlplane.console.frame import NAVIGATION, Place
 from controlplane.console.search import Found
@@ -72,6 +72,7 @@ def _exact(place: Place, words: str) -> str:
         "EV": ("audit_view", _entry),
         "AG": ("agents_view", _agent),
         "STP": ("agents_view", _stop),
+        "POL": ("policies_view", _policy),
     }
     permission, seek = seekers.get(prefix, ("", None))
     try:
@@ -105,12 +106,17 @@ def _request(place: Place, identifier: str) -> str:
 
 def _entry(place: Place, identifier: str) -> str:
     entry = log.get(identifier)
-    return f"audit/{entry.id}" if entry is not None and entry.workspace_id in {"", place.workspace.id} else ""
+    return f"audit/{entry.id}" if entry is not None and audit.may_read(place, entry) else ""
 
 
 def _stop(place: Place, identifier: str) -> str:
     here = stops.of_workspace(place.workspace.id, organisation=place.organisation.id).filter(id=identifier)
-    return f"stops#{identifier}" if here.exists() else ""
+    return f"stops/{identifier}" if here.exists() else ""
+
+
+def _policy(place: Place, identifier: str) -> str:
+    rules = policies.get(identifier)
+    return f"policies/{rules.id}" if rules.workspace_id == place.workspace.id else ""
 
 
 def _agent(place: Place, name: str) -> str:

@@ -66,7 +66,7 @@ def propose(request: HttpRequest, place: Place) -> HttpResponse:
         return _propose(request, place, active.cedar if active else "", None)
     text = request.POST.get("cedar", "").replace("\r\n", "\n")
     try:
-        if not text.strip() or len(text) > LONGEST or "\0" in text:
+        if not text.strip() or len(text) > LONGEST:
             raise organisations.Conflict(
                 "The rules are empty or too long.",
                 rule="policy_text",

@@ -83,7 +83,7 @@ def _record(place: Place, run: Run) -> dict[str, Any]:
 @frame.page("runs_stop", at="runs")
 def stop(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """End the run. What it had waiting is withdrawn, and the agent is told that a person stopped it."""
-    reason = request.POST.get("reason", "").replace("\0", "").strip()[:500]
+    reason = request.POST.get("reason", "").strip()[:500]
     try:
         _stop(place, identifier, reason)
     except outcomes.Refused as refused:

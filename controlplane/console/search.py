@@ -139,7 +139,7 @@ def _tools(place: Place, words: str) -> list[Found]:
 
 def _people(place: Place, words: str) -> list[Found]:
     rows = [each for each in organisations.members(place.workspace) if _holds(each.name, words)][:MOST]
-    return [Found(f"members#{row.id}", row.name, ", ".join(sorted({seat.role for seat in row.seats.all()})), "person") for row in rows]
+    return [Found(f"members/{row.id}", row.name, ", ".join(sorted({seat.role for seat in row.seats.all()})), "person") for row in rows]
 
 
 def _holds(name: str, words: str) -> bool:

@@ -107,7 +107,7 @@ def retire(request: HttpRequest, place: Place, name: str) -> HttpResponse:
 
 def _classification(request: HttpRequest) -> dict[str, Any]:
     """What a person says a tool is. `preview` and `subjects` are not part of the form and stay as they are. Raises NotMoney."""
-    typed = {name: str(value).replace("\0", "").strip()[:200] for name, value in request.POST.items()}
+    typed = {name: str(value).strip()[:200] for name, value in request.POST.items()}
     found: dict[str, Any] = {
         "is_write": typed.get("is_write") == "yes",
         "is_reversible": typed.get("is_reversible") == "yes",

@@ -6,8 +6,8 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from agents import organisations, stops
-from audit import tenancy
+from agents import organisations, policies, seats, stops
+from audit import log, tenancy
 from controlplane.console import cast, curl
 from controlplane.demo import scene
 from controlplane.templatetags import parts
@@ -35,7 +35,7 @@ def test_the_palette_finds_every_kind_and_offers_what_this_person_may_do(world):
     assert next(iter(options(world, "ann", run.run.id))) == f"runs/{run.run.id}"  # the best match comes first
     assert {"agents/teller"} <= set(options(world, "ann", "tell"))
     assert {"tools/pay"} <= set(options(world, "ann", "pay"))
-    assert f"members#{world.members['sam'].id}" in options(world, "olga", "sam")
+    assert f"members/{world.members['sam'].id}" in options(world, "olga", "sam")
     assert f"stops?what=agent%2F{world.agent.id}" in options(world, "sam", "stop teller")
     assert f"stops?what=run%2F{run.run.id}" in options(world, "sam", f"stop {run.run.id}")
     assert "permissions?tool=pay" in options(world, "sam", "who can call pay over 500")
@@ -84,6 +84,45 @@ def test_a_link_without_a_workspace_leads_to_it_and_a_foreign_one_nowhere(world,
     before = Client().get(f"/go/{run.run.id}")
     assert before.status_code == 302
     assert f"to see run {run.run.id}" in Client().get(before["Location"]).content.decode()
+
+
+def test_an_id_leads_to_a_page_that_opens(world):
+    stop = stops.engage(by=world.people["sam"], scope="agent", target=world.agent.id, reason="Look.")
+    stops.release(by=world.people["olga"], stop=stop)
+    with tenancy.within(world.organisation):
+        rules = policies.listed(world.workspace.id)[0].id
+        of_none = log.entries().filter(workspace_id="")[0].id
+    seen, ada = browsing.browser(world, "sam"), browsing.browser(world, "ada")
+    for identifier, page in ((stop.id, f"/stops/{stop.id}"), (rules, f"/policies/{rules}"), (world.agent.id, "/agents/teller")):
+        assert seen.get("/go", q=identifier)["Location"] == seen.root + page
+        assert seen.client.get(f"/go/{identifier}")["Location"] == seen.root + page
+        assert seen.get(page).status_code == 200
+    assert ada.get("/go", q=of_none).status_code == 200, "what belongs to no workspace takes every workspace"
+    assert ada.client.get(f"/go/{of_none}").status_code == 404
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["ada"], workspace=world.other, role="auditor")
+    assert ada.get("/go", q=of_none)["Location"] == f"{ada.root}/audit/{of_none}"
+    assert ada.get(f"/audit/{of_none}").status_code == 200
+
+
+def test_what_no_row_can_hold_is_a_bad_request_at_every_form(world):
+    held = world.start().call("pay", {"account": "a", "amount": 50})
+    forms = {
+        "/stops/engage": ("sam", {"what": f"agent/{world.agent.id}", "reason": "a\0b"}),
+        "/budgets/prices": ("fiona", {"item": "openai:gpt", "input": "1", "output": "1", "source": "a\0b"}),
+        "/connect/key": ("olga", {"agent": "a\0b"}),
+        "/members/a%00b/role": ("olga", {"role": "viewer", "act": "grant"}),
+        "/views/a%00b/remove": ("ann", {}),
+        f"/approvals/{held.approval}/vote": ("ann", {"verdict": "DENY", "plan": held.plan, "reason": "a\0b"}),
+        f"/approvals/{held.approval}/lift": ("ann", {"denial": "a\0b"}),
+    }
+    before = world.events()
+    assert {page: browsing.browser(world, name).post(page, **form).status_code for page, (name, form) in forms.items()} == dict.fromkeys(
+        forms, 400
+    )
+    assert browsing.browser(world, "vera").post("/stops/engage", reason="a\0b").status_code == 400
+    assert browsing.browser(world, "vera").post("/connect/key", agent="a\0b").status_code == 404
+    assert world.events() == before
+    assert browsing.browser(world, "ann").get(f"/approvals/{held.approval}", seen="a\0b").status_code == 200
 
 
 def test_sign_in_says_where_it_leads_in_its_own_words_only(world):
