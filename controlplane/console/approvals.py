@@ -14,7 +14,7 @@ from approvals import deadlines, denials, ends, inbox, remarks, requests, rules
 from approvals.models import Request
 from audit import outcomes, tenancy
 from controlplane import deciding, guard
-from controlplane.console import asked, case, frame, render
+from controlplane.console import asked, case, frame, lists, render
 from controlplane.console.frame import Place
 
 SHOWN, MOST_KEPT = 50, 60
@@ -248,32 +248,25 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
 
 def _ordered(request: HttpRequest, found: Any, tab: str) -> tuple[Any, str, datetime.datetime]:
     """The rows in their order, below the row that the reader has seen last."""
-    since, value, identifier = _below(asked.text(request, "below"))
+    since, urgency, identifier = _below(asked.text(request, "below"))
     column = "urgency" if tab in {"mine", "waiting"} else "decided_at" if tab == "decided" else "opened_at"
     since = since or requests.database_now()
     found = inbox.by_urgency(found, since) if column == "urgency" else inbox.by_time(found, column)
     if identifier:
-        found = inbox.beyond(found, column, int(value) if column == "urgency" else since, identifier)
+        found = inbox.beyond(found, column, urgency if column == "urgency" else since, identifier)
     return found, column, since
 
 
-def _below(text: str) -> tuple[datetime.datetime | None, str, str]:
-    """`2026-11-21T10:00:00+00:00~123~APR-1`; a stranger's text is no row."""
-    moment, _, rest = text.partition("~")
-    value, _, identifier = rest.partition("~")
-    try:
-        at = datetime.datetime.fromisoformat(moment.replace(" ", "+"))
-        int(value or "0")
-    except ValueError:
-        return None, "", ""
-    good = at.tzinfo is not None and identifier.isprintable() and len(value) < 19
-    return (at, value or "0", identifier[:40]) if good else (None, "", "")
+def _below(text: str) -> tuple[datetime.datetime | None, int, str]:
+    """The moment the reader began to page (or of the row), its urgency and its id; a stranger's text is no row."""
+    parts = lists.unpacked(text, str, int, str)
+    at = lists.time_of(parts[0]) if parts else None
+    return (at, parts[1], parts[2]) if parts and at else (None, 0, "")
 
 
 def _cursor(row: Any, column: str, since: datetime.datetime) -> str:
-    if column == "urgency":
-        return f"{since.isoformat()}~{row.urgency}~{row.id}"
-    return f"{(getattr(row, column) or since).isoformat()}~0~{row.id}"
+    at = since if column == "urgency" else getattr(row, column) or since
+    return lists.packed(at.isoformat(), row.urgency if column == "urgency" else 0, row.id)
 
 
 def _with_kept(request: HttpRequest, rows: list[Request], workspace: str) -> list[Request]:

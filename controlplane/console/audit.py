@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations
 from audit import events, exports, log, models, search, tenancy
-from controlplane.console import frame, lists, render
+from controlplane.console import frame, lists, render, terms
 from controlplane.console.frame import Place
 
 FILTERS = ("event", "outcome", "kind", "actor", "subject", "run", "text", "since", "until")
@@ -43,12 +43,13 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     if request.GET.get("q", "").strip():
         return redirect(f"{place.root}/audit?{urlencode(_qualified(request.GET.dict()))}")
     asked, problems = _asked(request.GET.dict())
-    found, floor = _entries(place, asked, is_wrong=bool(problems))
+    names, everywhere = _names(place), organisations.may_everywhere(place.principal, "audit_view")
+    found, floor = (log.entries().none(), None) if problems else _entries(place, asked, names, everywhere=everywhere)
     above = lists.below(request.GET.get("above", ""))
     if request.headers.get("HX-Target") == "fresh":
         number = search.beside(found, above, newer=True)[:MOST_NEW].count() if above else 0
         return render.page(request, "audit/list.html", {"number": number, "asked": asked, "MOST_NEW": MOST_NEW}, fragment="fresh")
-    context = _page(request, place, found, asked) | {
+    context = _page(request, found, asked, names) | {
         "asked": asked,
         "query": urlencode(asked),
         "chips": _chips(asked),
@@ -58,14 +59,14 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "questions": [(words, urlencode(query)) for words, query in QUESTIONS.items()],
         "problems": problems,
         "floor": floor,
-        "everywhere": _everywhere(place, "audit_view"),
+        "everywhere": everywhere,
         "media": MEDIA,
         "now": timezone.now(),
     }
     return render.page(request, "audit/list.html", context, status=422 if problems else 200)
 
 
-def _page(request: HttpRequest, place: Place, found: Any, asked: dict[str, str]) -> dict[str, Any]:
+def _page(request: HttpRequest, found: Any, asked: dict[str, str], names: dict[str, str]) -> dict[str, Any]:
     """The rows around the one that the address names, and the numbers of all of them."""
     below, above = (lists.below(request.GET.get(name, "")) for name in ("below", "above"))
     if above and not below:
@@ -75,7 +76,6 @@ def _page(request: HttpRequest, place: Place, found: Any, asked: dict[str, str])
     else:
         rows = list((search.beside(found, below) if below else found)[: lists.SHOWN + 1])
         shown, newer, older = rows[: lists.SHOWN], bool(below), len(rows) > lists.SHOWN
-    names = _names(place)
     numbers = search.numbers(found, since=lists.moment(asked.get("since", "")), until=lists.moment(asked.get("until", "")))
     return {
         "rows": [
@@ -132,7 +132,8 @@ def export(request: HttpRequest, place: Place) -> HttpResponseBase:
     if kind not in MEDIA or problems:
         raise Http404
     with tenancy.within(place.organisation.id):
-        found, _ = _entries(place, asked, permission="audit_export")
+        everywhere = organisations.may_everywhere(place.principal, "audit_export")
+        found, _ = _entries(place, asked, _names(place), everywhere=everywhere)
         newest = found.first()
         log.append("audit.exported", by=place.principal, workspace=place.workspace.id, detail={**asked, "format": kind})
     until = timezone.now()
@@ -164,21 +165,15 @@ def _asked(given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
 
 def _qualified(given: dict[str, str]) -> dict[str, str]:
     """What was typed into the box, as filters: `actor:olga event:cap.set "duplicate charge"`."""
-    asked = {name: given[name] for name in FILTERS if given.get(name, "").strip()}
-    words = []
-    for name, quoted, plain, word in re.findall(r'(?:(\w+):(?:"([^"]*)"|(\S+)))|("[^"]*"|\S+)', given["q"][:500]):
-        if name in QUALIFIERS:
-            asked[QUALIFIERS[name]] = quoted or plain
-        else:
-            words.append(word.strip('"') or f"{name}:{quoted or plain}")
+    asked, found = {name: given[name] for name in FILTERS if given.get(name, "").strip()}, terms.read(given["q"], QUALIFIERS)
+    asked |= {QUALIFIERS[term.name]: term.value for term in found if term.name}
+    words = [term.value for term in found if not term.name]
     return asked | ({"text": " ".join(words)} if words else {})
 
 
-def _entries(place: Place, asked: dict[str, str], *, permission: str = "audit_view", is_wrong: bool = False) -> tuple[Any, Any]:
+def _entries(place: Place, asked: dict[str, str], names: dict[str, str], *, everywhere: bool) -> tuple[Any, Any]:
     """The entries of this workspace that the filters leave; with the permission in every workspace, those of none, too."""
-    if is_wrong:
-        return log.entries().none(), None
-    by_name = {name: identifier for identifier, name in _names(place).items()}
+    by_name = {name: identifier for identifier, name in names.items()}
     plain = {name: asked.get(name, "") for name in ("event", "outcome", "kind", "subject", "run", "text")}
     wanted = search.Wanted(
         **plain,
@@ -187,12 +182,7 @@ def _entries(place: Place, asked: dict[str, str], *, permission: str = "audit_vi
         until=lists.moment(asked.get("until", "")),
     )
     mine = Q(workspace_id=place.workspace.id)
-    return search.entries(wanted, scope=mine | Q(workspace_id="") if _everywhere(place, permission) else mine)
-
-
-def _everywhere(place: Place, permission: str) -> bool:
-    """What belongs to no workspace is seen by those who may see all of them."""
-    return all(organisations.may(place.principal, permission, workspace.id) for workspace in organisations.workspaces())
+    return search.entries(wanted, scope=mine | Q(workspace_id="") if everywhere else mine)
 
 
 def _facets(numbers: search.Numbers, asked: dict[str, str], names: dict[str, str]) -> list[tuple[str, list[tuple[str, int, str, bool]]]]:

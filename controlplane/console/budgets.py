@@ -187,13 +187,9 @@ def find(found: list[purses.Purse], level: str, target: str) -> purses.Purse | N
 
 def may_set(place: Place, level: str) -> bool:
     """The organisation's cap takes the permission in every workspace."""
-    return place.may("budgets_set") and (level != "organisation" or _everywhere(place, "budgets_set"))
+    return place.may("budgets_set") and (level != "organisation" or organisations.may_everywhere(place.principal, "budgets_set"))
 
 
 def _may_read(place: Place, level: str) -> bool:
     """The organisation's movements are those of every workspace."""
-    return level != "organisation" or _everywhere(place, "budgets_view")
-
-
-def _everywhere(place: Place, permission: str) -> bool:
-    return all(organisations.may(place.principal, permission, one.id) for one in organisations.workspaces())
+    return level != "organisation" or organisations.may_everywhere(place.principal, "budgets_view")

@@ -19,7 +19,7 @@ FEW, MANY, LONG = 4, 70, 260
 STATIC = Path(__file__).resolve().parents[2] / "static"
 # Each list, and the same narrowed: what a person comes to with many rows behind it.
 LISTS = ("approvals?tab=all", "approvals?tab=decided", "runs?q=status:waiting", "runs?sort=-cost", "runs?q=has:wrote+kestrel")
-PLACES = ("runs?after=", "runs?sort=-cost&after=", "audit?below=", "agents?after=", "tools?after=", "members?after=", "approvals?after=")
+PLACES = ("runs?after=", "runs?sort=-cost&after=", "audit?below=", "agents?after=", "tools?after=", "members?after=", "approvals?below=")
 
 
 def fill(estate: Estate, *, rows: int, first: int, tag: str) -> None:
