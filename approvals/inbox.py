@@ -20,7 +20,6 @@ RISK = {"critical": 4.0, "high": 2.0, "medium": 1.5}
 SINCE = datetime.timedelta(days=30)
 MOST_MEASURED = 1000
 INSTANT_S = 3
-_BY_PEOPLE = {Request.State.APPROVED, Request.State.APPLIED, Request.State.FAILED, Request.State.DENIED, Request.State.SENT_BACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +133,14 @@ def health(*, by: Principal, workspace: str) -> Health:
     organisations.require(by, "approvals_view", workspace)
     ended = Request.objects.filter(workspace_id=workspace, decided_at__gt=requests.database_now() - SINCE)
     rows = list(ended.order_by("-decided_at", "-id").values_list("state", "opened_at", "decided_at")[:MOST_MEASURED])
-    took = [(end - begin).total_seconds() for state, begin, end in rows if state in _BY_PEOPLE and end is not None]
+    took = [(end - begin).total_seconds() for state, begin, end in rows if state in Request.BY_PEOPLE and end is not None]
     return Health(
         ended=len(rows),
         median_s=median(took) if took else None,
         expired=sum(state == Request.State.EXPIRED for state, _, _ in rows),
         decided=len(took),
         instant=sum(seconds < INSTANT_S for seconds in took),
-        approved=sum(state in _BY_PEOPLE - {Request.State.DENIED, Request.State.SENT_BACK} for state, _, _ in rows),
+        approved=sum(state in Request.PASSED for state, _, _ in rows),
     )
 
 
@@ -152,5 +151,5 @@ def deciders(workspace: str) -> QuerySet[Member]:
 
 def last_decision(workspace: str) -> Request | None:
     """The newest decision of people. Call inside `tenancy.within`."""
-    found = Request.objects.filter(workspace_id=workspace, state__in=_BY_PEOPLE).prefetch_related("votes__member")
+    found = Request.objects.filter(workspace_id=workspace, state__in=Request.BY_PEOPLE).prefetch_related("votes__member")
     return found.order_by("-decided_at", "-id").first()

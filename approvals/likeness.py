@@ -15,7 +15,6 @@ SHOWN, MEASURED = 5, 50
 FEWEST = 3  # with fewer amounts there is no usual one
 UNUSUAL = 2.0
 SINCE = datetime.timedelta(days=90)
-_ENDED = (Request.State.APPROVED, Request.State.APPLIED, Request.State.FAILED, Request.State.DENIED, Request.State.SENT_BACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def of(request: Request, tool: tools.Facts) -> Likeness:
         opened_at__lt=request.opened_at,
         run__agent_id=request.run.agent_id,
         call__name=request.call.name,
-        state__in=_ENDED,
+        state__in=Request.BY_PEOPLE,
     )
     rows = list(found.select_related("plan", "call").prefetch_related("votes__member").order_by("-opened_at", "-id")[:MEASURED])
     amounts = [(row, amount(row.plan, tool, runs.kept(row.call.arguments))) for row in rows]

@@ -40,6 +40,9 @@ class Request(tenancy.Tenant):
         APPLIED = "APPLIED", "Applied"
         FAILED = "FAILED", "Apply failed"
 
+    PASSED = (State.APPROVED, State.APPLIED, State.FAILED)
+    BY_PEOPLE = (*PASSED, State.DENIED, State.SENT_BACK)
+
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, db_constraint=False)
     call = models.ForeignKey(Call, on_delete=models.PROTECT, db_constraint=False)

@@ -11,9 +11,10 @@ NEWEST = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Requests that ended in a stretch of time. `median_s` is None when nobody decided any."""
+    """Requests that ended in a stretch of time, `decided` of them by people. `median_s` is None when nobody decided any."""
 
     ended: int
+    decided: int
     expired: int
     median_s: float | None
 
@@ -23,8 +24,8 @@ def of(workspace: str, *, since: datetime.datetime, until: datetime.datetime) ->
     found = Request.objects.filter(workspace_id=workspace, decided_at__gte=since, decided_at__lt=until).order_by("-decided_at")
     rows = list(found.values_list("state", "opened_at", "decided_at")[:NEWEST])
     expired = sum(state == Request.State.EXPIRED for state, _, _ in rows)
-    waits = [(decided - opened).total_seconds() for state, opened, decided in rows if state != Request.State.EXPIRED and decided]
-    return Pace(len(rows), expired, statistics.median(waits) if waits else None)
+    waits = [(decided - opened).total_seconds() for state, opened, decided in rows if state in Request.BY_PEOPLE and decided]
+    return Pace(len(rows), len(waits), expired, statistics.median(waits) if waits else None)
 
 
 def verdicts_since(moment: datetime.datetime) -> set[str]:

@@ -148,7 +148,7 @@ def _of_requests(place: Place, wanted: Asked) -> list[Number]:
     then = pace.of(place.workspace.id, since=wanted.before, until=wanted.start)
     median = ui.span(now.median_s) if now.median_s is not None else "none"
     change = _more(round(now.median_s), round(then.median_s)) if now.median_s and then.median_s else ""
-    told = f"of {ui.thousands(now.ended - now.expired)} decided, {now.expired} expired"
+    told = f"of {ui.thousands(now.decided)} decided, {now.expired} expired"
     worse = bool(now.median_s and then.median_s and now.median_s > then.median_s)
     waiting = requests.waiting_for(by=place.principal, workspace=place.workspace.id).count()
     return [

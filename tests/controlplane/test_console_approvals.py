@@ -1,5 +1,6 @@
 """The inbox and one request: what each person finds there in every state, and everything they may answer without a line of script."""
 
+import datetime
 import json
 import re
 from typing import Any
@@ -9,10 +10,11 @@ from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from agents import policies, runs, tools
 from agents.models import PolicySet
-from approvals import requests, rules
+from approvals import pace, requests, rules
 from approvals.models import Request, StandingDenial
 from audit import tenancy
 from controlplane import gate, recovery
@@ -153,6 +155,17 @@ def test_the_strip_measures_deciding(world: World) -> None:
     shown = text(visit(world, "ann", "approvals"))
     assert re.search(r"Expired</dt><dd class=\"num\">50 %", shown)
     assert re.search(r"under 3 s</dt><dd class=\"num\">100 %", shown)
+
+
+def test_time_to_a_decision_counts_what_people_decided(world: World) -> None:
+    for end, seconds in (("DENIED", 60), ("EXPIRED", 900), ("VOID", 900), ("WITHDRAWN", 900)):
+        said = ask(world)
+        with tenancy.within(world.organisation):
+            Request.objects.filter(id=said.approval).update(state=end, decided_at=F("opened_at") + datetime.timedelta(seconds=seconds))
+    now = timezone.now()
+    with tenancy.within(world.organisation):
+        found = pace.of(world.workspace.id, since=now - datetime.timedelta(days=1), until=now + datetime.timedelta(days=1))
+    assert (found.median_s, found.ended, found.expired, found.decided) == (60, 4, 1, 1)
 
 
 def test_what_was_decided_elsewhere_stays_in_its_place_greyed_with_the_name(world: World) -> None:
