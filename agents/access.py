@@ -72,6 +72,7 @@ class Ground:
     compiled: cedar.Compiled | outcomes.Refused | None
     hour: int
     weekday: int
+    day: int
     pinned: Mapping[str, Mapping[str, tools.Facts]]  # agent -> name -> the active version it means
     bar: Callable[[Agent, tools.Facts], outcomes.Refused | None]
     tier: Callable[[tools.Facts, str, str], str]
@@ -104,7 +105,8 @@ def access(ground: Ground, agent: Agent, name: str) -> Access:
     seen = _looked_at(compiled, tool.name)
     blank = dataclasses.replace(facts, **{name: "" for name in _PRINCIPAL if name not in seen})
     hour, weekday = (ground.hour if "hour" in seen else 0), (ground.weekday if "weekday" in seen else 1)
-    found = _cell(_Asked(compiled, blank, ground.organisation, tool.version, tool.name, agent.stage, hour, weekday, ground.tier))
+    day = ground.day if "day" in seen else vocabulary.NEVER
+    found = _cell(_Asked(compiled, blank, ground.organisation, tool.version, tool.name, agent.stage, hour, weekday, day, ground.tier))
     return replace(found, agent=agent.slug)
 
 
@@ -123,11 +125,17 @@ def access_with(
     facts = vocabulary.AgentFacts(
         slug=agent.slug, category=agent.category, stage=agent.stage, workspace=agent.workspace_id, owner=agent.owner_id
     )
-    if not set(found.on) <= set(given):
+    if not set(found.on) - {"day"} <= set(given):
         return found
     arguments = conditions.filled(tools.schema(tool.input_schema), given)
     request = vocabulary.Request(
-        agent=facts, action=name, arguments=arguments, subject=frozenset(subject), hour=known.hour, weekday=known.weekday
+        agent=facts,
+        action=name,
+        arguments=arguments,
+        subject=frozenset(subject),
+        hour=known.hour,
+        weekday=known.weekday,
+        day=known.day,
     )
     said = compiled.decide(request)
     tier = ground.tier(tool, agent.stage, said.tier)
@@ -150,6 +158,7 @@ class _Asked:
     stage: str
     hour: int
     weekday: int
+    day: int
     tier: Callable[[tools.Facts, str, str], str]
 
 
@@ -178,7 +187,13 @@ def _cell(asked: _Asked) -> Access:
 def _cases(asked: _Asked, tool: tools.Facts, fresh: Verdict) -> tuple[conditions.Case, ...]:
     def tier(arguments: Mapping[str, Any]) -> str:
         request = vocabulary.Request(
-            agent=asked.facts, action=tool.name, arguments=arguments, hour=asked.hour, weekday=asked.weekday, stage=asked.facts.stage
+            agent=asked.facts,
+            action=tool.name,
+            arguments=arguments,
+            hour=asked.hour,
+            weekday=asked.weekday,
+            day=asked.day,
+            stage=asked.facts.stage,
         )
         return asked.tier(tool, asked.stage, asked.compiled.decide(request).tier)
 

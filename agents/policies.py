@@ -1,6 +1,8 @@
 """The policy decision point: which version of a workspace's rules is in force, and what it says about a call."""
 
 import functools
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -240,6 +242,27 @@ def as_record(decision: Decision, request: vocabulary.Request) -> dict[str, Any]
         "errors": list(decision.errors), "policy_set": decision.policy_set, "digest": decision.digest,
     }  # fmt: skip
     return {"request": asked, "decision": said}
+
+
+def asked(record: str, arguments: Mapping[str, Any]) -> vocabulary.Request | None:
+    """What the rules were asked about a call, from what `as_record` kept; None when nothing was."""
+    kept = json.loads(record).get("request") if record else None
+    if not isinstance(kept, dict) or not isinstance(kept.get("agent"), dict):
+        return None
+    return vocabulary.Request(
+        agent=vocabulary.AgentFacts(**{name: str(kept["agent"].get(name, "")) for name in vocabulary.AgentFacts.__slots__}),
+        action=str(kept.get("action", "")),
+        arguments=arguments,
+        subject=frozenset(kept.get("subject", ())),
+        owners=frozenset(kept.get("owners", ())),
+        unknown_objects=bool(kept.get("unknown_objects")),
+        calls=int(kept.get("calls", 0)),
+        writes=int(kept.get("writes", 0)),
+        hour=int(kept.get("hour", 0)),
+        weekday=int(kept.get("weekday", 1)),
+        day=int(kept.get("day", vocabulary.NEVER)),
+        stage=str(kept.get("stage", "")),
+    )
 
 
 def read(organisation: str, row: PolicySet) -> cedar.Compiled | cedar.PolicyRejected:

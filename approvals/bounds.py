@@ -1,6 +1,5 @@
 """Up to which amount fewer people would have been needed: found by asking the engine that decides, never by reading the rules ourselves."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,27 +23,6 @@ class Bound:
     most: int
 
 
-def asked(request: Request, arguments: Mapping[str, Any]) -> vocabulary.Request | None:
-    """What the rules were asked about this call, from its record; None when the record has none."""
-    kept = json.loads(request.call.decision).get("request") if request.call.decision else None
-    if not isinstance(kept, dict) or not isinstance(kept.get("agent"), dict):
-        return None
-    return vocabulary.Request(
-        agent=vocabulary.AgentFacts(**{name: str(kept["agent"].get(name, "")) for name in vocabulary.AgentFacts.__slots__}),
-        action=str(kept.get("action", "")),
-        arguments=arguments,
-        subject=frozenset(kept.get("subject", ())),
-        owners=frozenset(kept.get("owners", ())),
-        unknown_objects=bool(kept.get("unknown_objects")),
-        calls=int(kept.get("calls", 0)),
-        writes=int(kept.get("writes", 0)),
-        hour=int(kept.get("hour", 0)),
-        weekday=int(kept.get("weekday", 1)),
-        day=int(kept.get("day", vocabulary.NEVER)),
-        stage=str(kept.get("stage", "")),
-    )
-
-
 def of(request: Request, tool: tools.Facts) -> list[Bound]:
     """The bounds of each whole-number argument under the rules in force; none where they cannot be computed.
 
@@ -52,7 +30,7 @@ def of(request: Request, tool: tools.Facts) -> list[Bound]:
     """
     arguments = runs.kept(request.call.arguments)
     _, compiled = policies.in_force(request.organisation_id, request.workspace_id)
-    question = asked(request, arguments) if isinstance(arguments, dict) else None
+    question = policies.asked(request.call.decision, arguments) if isinstance(arguments, dict) else None
     if question is None or not isinstance(compiled, cedar.Compiled) or request.is_draft:
         return []
     found: list[Bound] = []

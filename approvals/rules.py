@@ -13,13 +13,12 @@ from typing import Any
 from agents import cedar, organisations, policies, runs, tools, vocabulary
 from agents.models import PolicySet, Workspace
 from agents.organisations import Principal
-from approvals import bounds, requests, tiers
+from approvals import requests, tiers
 from approvals.models import Request
 from audit import outcomes, tenancy
 
 MOST_DAYS, USUAL_DAYS = 90, 30
 MOST_TESTED = 2000
-_APPROVED = {Request.State.APPROVED, Request.State.APPLIED, Request.State.FAILED}
 
 
 class NoRule(outcomes.Refused):
@@ -108,7 +107,7 @@ def draft(request: Request, tool: tools.Facts, *, limit: int | None = None, unti
         text = text.replace(policy.text, _with(policy.text, clause, request.id))
     registry = Workspace.objects.values_list("registry", flat=True).get(id=request.workspace_id)
     compiled = cedar.compile(text, policies.words_of(request.organisation_id, request.workspace_id, registry))
-    question = bounds.asked(request, {**arguments, **({argument: limit} if argument else {})})
+    question = policies.asked(request.call.decision, {**arguments, **({argument: limit} if argument else {})})
     said = compiled.decide(replace(question, day=_day(today))) if question else None
     if said is None or tiers.tier_for(policy_tier=said.tier, stage=request.run.agent.stage, is_draft=False) != tiers.AUTO:
         raise NoRule(
@@ -157,7 +156,7 @@ def back_test(request: Request, found: Draft) -> BackTest:
         opened_at__gt=since,
         run__agent_id=request.run.agent_id,
         call__name=request.call.name,
-        state__in=[*_APPROVED, Request.State.DENIED],
+        state__in=[*Request.PASSED, Request.State.DENIED],
     ).select_related("call", "run__agent")
     saved: list[Request] = []
     wrong: list[Request] = []
@@ -175,7 +174,7 @@ def back_test(request: Request, found: Draft) -> BackTest:
 
 def _would_pass(row: Request, found: Draft) -> bool:
     arguments = runs.kept(row.call.arguments)
-    question = bounds.asked(row, arguments) if isinstance(arguments, dict) else None
+    question = policies.asked(row.call.decision, arguments) if isinstance(arguments, dict) else None
     if question is None or not isinstance(question, vocabulary.Request):
         return False
     said = found.compiled.decide(replace(question, day=_day(min(row.opened_at.date(), found.until))))

@@ -6,10 +6,10 @@ The arguments are the redacted ones that were kept. A call that cannot be asked 
 import datetime
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agents import access, cedar, tools, usage, vocabulary
+from agents import access, cedar, policies, tools, usage, vocabulary
 from controlplane import examination
 
 MOST_CALLS = 5000
@@ -90,26 +90,15 @@ def _tier(rules: cedar.Compiled, request: vocabulary.Request, tool: tools.Facts)
 def _request(call: usage.Past, current: cedar.Compiled, proposed: cedar.Compiled) -> vocabulary.Request | None:
     """The question as it was asked then; None when it cannot be asked again."""
     try:
-        asked: dict[str, Any] = json.loads(call.decision)["request"]
         arguments = json.loads(call.arguments)
-        agent = vocabulary.AgentFacts(**asked["agent"])
-    except (KeyError, TypeError, ValueError):
+        request = policies.asked(call.decision, arguments)
+    except ValueError:
         return None
-    if call.name not in current.vocabulary.tools or call.name not in proposed.vocabulary.tools or not isinstance(arguments, dict):
+    if request is None or not isinstance(arguments, dict):
         return None
-    request = vocabulary.Request(
-        agent=agent,
-        action=call.name,
-        arguments=arguments,
-        subject=frozenset(asked["subject"]),
-        owners=frozenset(asked["owners"]),
-        unknown_objects=asked["unknown_objects"],
-        calls=asked["calls"],
-        writes=asked["writes"],
-        hour=asked["hour"],
-        weekday=asked["weekday"],
-        stage=asked["stage"] or agent.stage,
-    )
+    if call.name not in current.vocabulary.tools or call.name not in proposed.vocabulary.tools:
+        return None
+    request = replace(request, action=call.name, stage=request.stage or request.agent.stage)
     try:
         current.vocabulary.context(request)
     except ValueError:  # a redacted value is no longer of its type

@@ -48,12 +48,13 @@ class Rehearsal:
 
     def ground(self) -> access.Ground:
         """What the cells of the access matrix rest on."""
-        hour, weekday, _ = vocabulary.clock(timezone.now())
+        hour, weekday, day = vocabulary.clock(timezone.now())
         return access.Ground(
             organisation=self.organisation,
             compiled=self.compiled,
             hour=hour,
             weekday=weekday,
+            day=day,
             pinned=self.pinned,
             bar=self.bar,
             tier=_tier,

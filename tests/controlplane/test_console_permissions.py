@@ -91,6 +91,25 @@ def test_a_clause_that_surely_fails_settles_its_rule_wherever_it_stands(world):
     assert cells(world, hour=22)["teller", "pay"].word == "DEPENDS"
 
 
+@pytest.mark.parametrize(
+    ("last_day", "said"),
+    [(20991231, [("amount is 30 or less", "AUTO"), ("amount is more than 30", "ONE")]), (20200101, [])],
+)
+def test_an_exception_that_ends_on_a_day_counts_until_that_day(world, last_day, said):
+    rules = '@id("all") permit (principal, action in Action::"call", resource);\n'
+    rules += '@id("ask") forbid (principal, action == Action::"pay", resource) unless { context.approvals >= 1 }\n'
+    activate(world, f"{rules}unless {{ context.args has amount && context.args.amount <= 30 && context.day <= {last_day} }};")
+    found = cells(world)["teller", "pay"]
+    assert [(case.when, case.tier) for case in found.cases] == said
+    assert (found.word, found.on) == (("DEPENDS", ("amount", "day")) if said else ("ONE", ("amount", "day")))
+    admission = world.start().call("pay", {"account": "a", "amount": 30})
+    assert admission.status == ("applied" if said else "pending_approval")
+    with tenancy.within(world.organisation, read_only=True):
+        ground = rehearsal.prepare(world.organisation, world.workspace.id).ground()
+        told = access.access_with(ground, contracts.get("teller", workspace=world.workspace), "pay", {"amount": 30})
+    assert told.word == ("AUTO" if said else "ONE")
+
+
 def test_a_permit_that_looks_at_arguments_is_a_range_and_no_rule_is_a_refusal(world):
     activate(world, '@id("small") permit (principal, action == Action::"pay", resource) when { context.args.amount < 3 };')
     found = cells(world)

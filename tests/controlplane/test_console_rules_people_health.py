@@ -1,9 +1,12 @@
 """Policies, members and health in the browser: drafts that change nothing, roles by others, probes in words."""
 
+import json
+
 import pytest
 from django.contrib.auth import get_user_model
 
-from agents import organisations
+from agents import organisations, policies
+from agents.models import Call
 from approvals import requests
 from audit import tenancy
 from tests import world as worlds
@@ -109,6 +112,10 @@ def test_health_says_what_the_probes_say(world):
 LOOSER = worlds.POLICIES.replace("amount > 10 }", "amount > 100 }").replace("amount > 900 }", "amount > 800 }")
 
 
+ASKED = "amount > 10 } unless { context.approvals >= 1 }"
+UNTIL = worlds.POLICIES.replace(ASKED, ASKED + " unless { context.args.amount <= 60 && context.day <= 20991231 }")
+
+
 def draft_of(world, text: str) -> str:
     return str(browsing.browser(world, "sam").post("/policies/propose", cedar=text).headers["Location"]).rpartition("/")[2]
 
@@ -119,6 +126,7 @@ def draft_of(world, text: str) -> str:
         (worlds.POLICIES.replace("amount > 10 }", "amount > 100 }"), "Loosened"),
         (worlds.POLICIES.replace("amount > 10 }", "amount > 5 }"), "Tightened"),
         (LOOSER, "Both ways"),
+        (UNTIL, "Loosened"),
         (worlds.POLICIES + '@id("no-pay") forbid (principal, action == Action::"pay", resource);', "Lost"),
     ],
 )
@@ -139,3 +147,23 @@ def test_a_back_test_asks_the_engine_again_about_calls_that_were_made(world):
     assert [(move.before, move.after, move.calls, move.denied) for move in found.moves] == [("ONE", "AUTO", 2, 1), ("TWO", "REFUSED", 1, 0)]
     assert world.events()[: len(before)] == before
     assert "1 that a person denied" in browsing.browser(world, "sam").text(f"/policies/{draft}", backtest="30")
+
+
+def test_a_back_test_asks_with_the_day_of_the_call(world):
+    olga, sam = world.people["olga"], world.people["sam"]
+    policies.activate(by=olga, policy_set=policies.propose(by=sam, workspace=world.workspace, text=UNTIL))
+    assert world.start().call("pay", {"account": "a", "amount": 50}).status == "applied"
+    found = browsing.browser(world, "sam").get(f"/policies/{draft_of(world, worlds.POLICIES)}", backtest="30").context["backtest"]
+    assert [(move.before, move.after, move.calls) for move in found.moves] == [("AUTO", "ONE", 1)]
+
+
+def test_a_call_whose_record_lacks_a_word_is_unclear_or_asked_without_it(world):
+    said = world.start().call("get_account", {"account": "a"})
+    with tenancy.within(world.organisation):
+        call = Call.objects.filter(id=said.call)
+        kept = json.loads(call.get().decision)
+        del kept["request"]["subject"]
+        call.update(decision=json.dumps(kept))
+    draft = draft_of(world, LOOSER)
+    found = browsing.browser(world, "sam").get(f"/policies/{draft}", backtest="30").context["backtest"]
+    assert (found.asked, found.unclear, found.changed) == (1, 0, 0)
