@@ -154,7 +154,8 @@ def past_partitions(database: Connection) -> None:
         after, month = month, (month - datetime.timedelta(days=1)).replace(day=1)
         for table in ("audit_entry", "agents_step"):
             database.execute(
-                f"create table {table}_{month:%Y_%m} partition of {table} for values from ('{month} 00:00+00') to ('{after} 00:00+00')"
+                f"create table if not exists {table}_{month:%Y_%m} partition of {table} "
+                f"for values from ('{month} 00:00+00') to ('{after} 00:00+00')"
             )
 
 

@@ -21,6 +21,7 @@ from django.db import connection, connections
 from django.test import Client, override_settings
 
 from audit import tenancy
+from bench import filling
 from controlplane import checks, metering, outbox, probes
 from tests.controlplane import processes
 from tests.world import World
@@ -170,6 +171,15 @@ def test_a_month_that_is_missing_is_found_and_made() -> None:
     assert f"audit_entry_{month}" in found.says
     call_command("partitions", stdout=io.StringIO())
     assert probes.partitions().is_ok
+
+
+def test_a_database_to_measure_pages_with_has_the_months_that_are_over() -> None:
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
+        filling.past_partitions(owner)
+        found = owner.execute("select count(*) from pg_inherits where inhparent = 'audit_entry'::regclass").fetchone()
+        owner.rollback()
+    assert found is not None
+    assert found[0] > filling.MONTHS
 
 
 def manage(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
