@@ -44,9 +44,19 @@ def remove(*, by: Principal, member: Member, workspace: Workspace, role: str) ->
         log.append("seat.removed", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})
 
 
-def _keep(rule: str, roles: Collection[str], member: Member, workspace: Workspace, role: str) -> None:
+def leave(*, by: Principal, member: Member) -> None:
+    """End a membership. Raises Conflict for the last owner or the last approver of a workspace."""
+    with tenancy.within(by.organisation):
+        for seat in Seat.objects.filter(member=member, member__is_active=True).select_related("workspace"):
+            _keep("last owner", {"owner"}, member, seat.workspace, seat.role, leaving=True)
+            _keep("last approver", giving("approvals_decide"), member, seat.workspace, seat.role, leaving=True)
+        organisations.deactivate(by=by, member=member)
+
+
+def _keep(rule: str, roles: Collection[str], member: Member, workspace: Workspace, role: str, *, leaving: bool = False) -> None:
     """Somebody active keeps one of these roles: without an owner nobody can give one, without an approver every request is denied."""
-    others = Seat.objects.filter(workspace=workspace, role__in=roles, member__is_active=True).exclude(member=member, role=role)
+    held = Seat.objects.filter(workspace=workspace, role__in=roles, member__is_active=True)
+    others = held.exclude(member=member) if leaving else held.exclude(member=member, role=role)
     if role in roles and not others.exists():
         raise organisations.Conflict(
             f"This is the {rule} of the workspace.",

@@ -4,6 +4,7 @@ import time
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
+from django.contrib.auth.middleware import get_user
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import PermissionDenied
@@ -46,7 +47,7 @@ def person(request: HttpRequest) -> Principal | None:
 
 def is_fresh(request: HttpRequest) -> bool:
     """Whether this session's person gave their password within five minutes; whoever has none (single sign-on, a link) signed in since."""
-    user = request.user
+    user = get_user(request)  # the session's own: behind the REST doors `request.user` is the Principal
     if not user.is_authenticated:
         return False
     if not user.has_usable_password():

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from agents import organisations, runs
 from approvals import deadlines, denials, ends, models, remarks, requests
 from audit import tenancy
-from controlplane import deciding
+from controlplane import deciding, guard
 from controlplane.api import inputs, pages
 from controlplane.api.routing import Asked, Said, door
 
@@ -154,8 +154,11 @@ def show(asked: Asked, identifier: str) -> models.Request:
 @door(Said(body=NewVote, gives=ApprovalDetail))
 def vote(asked: Asked, identifier: str) -> models.Request:
     """Approve or deny the plan with that digest. A denial needs a reason, which the agent receives. Before an approval the target is read
-    again: if it moved, nothing is decided and the answer names the new plan."""
+    again: if it moved, nothing is decided and the answer names the new plan. Who approves in a session as one of two humans gave their
+    password within five minutes."""
     given = asked.body
+    if given["verdict"] == "approve" and asked.request.auth == "session":
+        guard.require_fresh(asked.request._request, required=_now(asked, identifier).required)
     deciding.vote(
         by=asked.by,
         request_id=identifier,

@@ -29,9 +29,10 @@ View = Callable[..., HttpResponseBase]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request at a door: by whom, and what was sent, checked."""
+    """A request at a door: by whom, and what was sent, checked. `request` is for who must know how they came."""
 
     by: Principal
+    request: Request
     body: dict[str, Any]
     query: dict[str, Any]
 
@@ -117,6 +118,7 @@ def _answer(found: Door, by: Principal, request: Request, path: Mapping[str, str
     inputs.plain_path(request.path)
     asked = Asked(
         by=by,
+        request=request,
         query=inputs.checked(found.said.query, inputs.query(request._request.GET, request.META.get("QUERY_STRING", ""))),
         body=_body(found, request),
     )

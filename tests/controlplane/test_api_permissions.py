@@ -17,6 +17,7 @@ from controlplane import urls
 from tests import world as worlds
 from tests.controlplane import api_knocking as knocking
 from tests.controlplane.api_knocking import API, ask
+from tests.controlplane.console_visits import browser
 from tests.world import World
 
 DESK = {"workspace": "desk"}
@@ -221,3 +222,35 @@ def test_a_session_reads_and_changes_things_only_with_its_csrf_token(world: Worl
     client.cookies["csrftoken"] = token
     begun = client.post(f"{API}/runs", order, content_type="application/json", headers={"X-CSRFToken": token})
     assert begun.status_code == 201
+
+
+def test_one_of_two_humans_signs_in_freshly_at_this_door_too() -> None:
+    fresh = worlds.make()
+    held = fresh.start().call("pay", {"account": "a", "amount": 600})
+    client = browser(fresh, "ann")
+    votes, vote = f"{API}/approvals/{held.approval}/votes", {"verdict": "approve", "plan": held.plan}
+    refused = client.post(votes, json.dumps(vote), content_type="application/json")
+    assert refused.status_code == 403
+    assert refused.json()["code"] == "fresh_sign_in"
+    assert fresh.events("request.voted", subject=held.approval) == []
+    client.post("/accounts/reauthenticate/", {"password": "a long password here"})
+    assert client.post(votes, json.dumps(vote), content_type="application/json").status_code == 200
+    no = json.dumps({**vote, "verdict": "deny", "reason": "No."})
+    assert browser(fresh, "ben").post(votes, no, content_type="application/json").status_code == 200, "a no needs no password"
+
+
+def test_the_last_owner_and_the_last_approver_are_not_let_go() -> None:
+    fresh = worlds.make()
+    system, members, tokens = organisations.system(fresh.organisation, "tests"), fresh.members, knocking.tokens(fresh)
+
+    def let_go(name: str, *, by: str) -> knocking.Reply:
+        return ask("POST", f"{API}/members/{members[name].id}/deactivate", tokens[by])
+
+    seats.grant(by=system, member=members["cleo"], workspace=fresh.workspace, role="viewer")
+    assert [let_go(name, by="olga").status for name in ("ann", "ben")] == [200, 200]
+    for name in ("olga", "cleo"):
+        before = fresh.events()
+        assert let_go(name, by="olga").code == "conflict"
+        assert fresh.events() == before
+    seats.grant(by=system, member=members["vera"], workspace=fresh.workspace, role="owner")
+    assert let_go("olga", by="vera").body["is_active"] is False
