@@ -58,7 +58,14 @@ def _of_one(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[C
             found.append(Change(path, words, is_breaking=rule in new))
     if old.get("description") != new.get("description"):
         found.append(Change(path, "is described in other words", is_breaking=False))
-    return found
+    return found + _of_items(f"{path}[]", old.get("items"), new.get("items"))
+
+
+def _of_items(path: str, old: object, new: object) -> list[Change]:
+    """What a list may hold. Where nothing was said it could hold anything."""
+    if isinstance(new, dict):
+        return _of_one(path, old if isinstance(old, dict) else {}, new)
+    return [Change(path, "may be anything now", is_breaking=False)] if old and new is None else []
 
 
 def _properties(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

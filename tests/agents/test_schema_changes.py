@@ -11,6 +11,7 @@ OLD = {
         "amount": {"type": "integer", "minimum": 1},
         "kind": {"type": "string", "enum": ["a", "b"]},
         "to": {"type": "object", "properties": {"name": {"type": "string"}}},
+        "tags": {"type": "array", "items": {"type": "string"}},
     },
     "required": ["id"],
 }
@@ -36,6 +37,10 @@ def changed(**properties: object) -> dict[str, object]:
         (changed(kind={"type": "string", "enum": ["a", "b", "c"]}), "kind", False),
         (changed(kind={"type": "string"}), "kind", False),
         (changed(to={"type": "object", "properties": {}}), "to.name", True),
+        (changed(tags={"type": "array", "items": {"type": "integer"}}), "tags[]", True),
+        (changed(tags={"type": "array", "items": {"type": "string", "maxLength": 3}}), "tags[]", True),
+        (changed(tags={"type": "array", "items": {"type": "string", "description": "Words."}}), "tags[]", False),
+        (changed(tags={"type": "array"}), "tags[]", False),
         ({**OLD, "properties": {name: each for name, each in OLD["properties"].items() if name != "kind"}}, "kind", True),  # type: ignore[attr-defined]
     ],
 )
@@ -45,3 +50,14 @@ def test_each_change_is_named_and_judged(new: dict[str, object], argument: str, 
 
 def test_the_same_schema_has_no_changes() -> None:
     assert schema_changes.between(OLD, OLD) == []
+
+
+def test_what_a_list_may_hold_is_new_where_anything_was_allowed() -> None:
+    bare = changed(tags={"type": "array"})
+    assert [(change.argument, change.is_breaking) for change in schema_changes.between(bare, OLD)] == [("tags[]", True)]
+
+
+def test_the_arguments_inside_a_list_are_named_once() -> None:
+    rows = ({"type": "object", "properties": {"n": {"type": kind}}} for kind in ("string", "integer"))
+    old, new = (changed(rows={"type": "array", "items": row}) for row in rows)
+    assert [(change.argument, change.is_breaking) for change in schema_changes.between(old, new)] == [("rows.n", True)]
