@@ -40,13 +40,13 @@ class Arrival:
 
 def newest(workspace: str, *, since: datetime.datetime) -> list[Arrival]:
     """The newest arrivals, newest first. An unknown key leaves no entry: there is nobody to write it for. Call inside `tenancy.within`."""
-    rows: list[Entry] = []
-    for event in _OF_WORKSPACE:
-        rows += log.entries(event=event, workspace=workspace, since=since)[:MOST]
     slugs = dict(Agent.objects.filter(workspace_id=workspace).values_list("id", "slug"))
     keys = set(Key.objects.filter(agent__workspace_id=workspace, kind=Key.Kind.AGENT).values_list("id", flat=True))
-    rows += [row for row in log.entries(event="key.refused", since=since)[:MOST] if row.subject in keys]
-    rows = [row for row in rows if row.actor_kind == "agent" and row.actor_id in slugs]
+    theirs = {"actor_kind": "agent", "actor_id__in": slugs}
+    rows: list[Entry] = []
+    for event in _OF_WORKSPACE:
+        rows += log.entries(event=event, workspace=workspace, since=since).filter(**theirs)[:MOST]
+    rows += log.entries(event="key.refused", since=since).filter(**theirs, subject__in=keys)[:MOST]
     rows.sort(key=lambda row: (row.at, row.id), reverse=True)
     return [_arrival(row, slugs[row.actor_id]) for row in rows[:MOST]]
 

@@ -1,12 +1,14 @@
 """Connect, a tool's tabs, and one person's abilities: forms that leave their entry, answers that are the gate's, refusals with a reason."""
 
+import datetime
 import json
 
 import pytest
+from django.utils import timezone
 
-from agents import contracts, identity, offers, roles, tools
+from agents import arrivals, contracts, identity, offers, organisations, roles, tools
 from agents.models import Agent
-from audit import tenancy
+from audit import log, tenancy
 from tests.controlplane import browsing
 
 
@@ -37,6 +39,24 @@ def test_a_new_agent_gets_a_key_may_only_read_and_its_first_call_arrives(world):
     page = olga.text("/connect")
     assert "let through by the gate" in page
     assert "refused: the tool is not registered" in page
+
+
+def test_what_others_do_does_not_push_an_arrival_off_the_page(world, monkeypatch):
+    monkeypatch.setattr(arrivals, "MOST", 1)
+    olga = world.people["olga"]
+    world.start().call("get_account", {"account": "a"})
+    system = organisations.system(world.organisation)
+    there = contracts.register(by=system, workspace=world.other, slug="there", name="There", owner=world.members["olga"])
+    with tenancy.within(world.organisation):
+        for agent in (world.agent, there):
+            key = identity.issue(by=system, agent=agent).key.id
+            by = organisations.Principal(kind="agent", id=agent.id, organisation=world.organisation)
+            log.append("key.refused", by=by, subject=key, detail={"why": "revoked"})
+        log.append("call.admitted", by=olga, workspace=world.workspace.id)
+        since = timezone.now() - datetime.timedelta(hours=1)
+        assert [one.words for one in arrivals.newest(world.workspace.id, since=since)] == ["401: the key is revoked"]
+        monkeypatch.setattr(arrivals, "MOST", 3)
+        assert {one.agent for one in arrivals.newest(world.workspace.id, since=since)} == {"teller"}
 
 
 @pytest.mark.parametrize("slug", ["Bad Name", "<script>alert(1)</script>", "teller"])
