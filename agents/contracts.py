@@ -46,6 +46,7 @@ def register(  # noqa: PLR0913 - the doors name every one of them
         organisations.require(by, "agents_manage", workspace.id)
         _one_of("category", category, Agent.Category.values)
         _one_of("stage", stage, Agent.Stage.values)
+        name = organisations.named(name)
         try:
             agent = Agent.objects.create(
                 id=ids.new("AG"), workspace=workspace, slug=slug, name=name, owner=owner, category=category, stage=stage

@@ -2,6 +2,8 @@
 
 import datetime
 import functools
+import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -28,6 +30,15 @@ class Forbidden(outcomes.Refused):
 
 class Conflict(outcomes.Refused):
     code = "conflict"
+
+
+# The first parts of our own addresses: an organisation of that slug would have no pages.
+RESERVED = frozenset(
+    {"accounts", "api", "demo", "docs", "favicon.ico", "go", "healthz", "keys", "mcp", "metrics", "otlp", "readyz", "start", "static"}
+    | {"theme", "ui-kit", "v1", "workspaces", "ws"}
+)
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_LONGEST_NAME = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +89,39 @@ def id_of(slug: str) -> str:
     return ids.of("ORG", f"organisation {slug}")
 
 
+def named(name: str) -> str:
+    """A name that a person gives to an organisation, a workspace, a member or an agent, without its outer spaces. Raises Conflict.
+
+    Names stand in sentences, entries, mails and tables, so nothing in one hides or turns the text around it.
+    """
+    name = name.strip()
+    hidden = [f"U+{ord(each):04X}" for each in name if unicodedata.category(each) in {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}]
+    if not name or hidden or len(name) > _LONGEST_NAME:
+        raise Conflict(
+            "A name is text that can be seen.",
+            rule="name",
+            current=", ".join(hidden[:5]) or f"{len(name)} characters",
+            limit=f"1 to {_LONGEST_NAME} characters, none of them hidden",
+            next_step="Type the name anew.",
+        )
+    return name
+
+
+def _slug(slug: str) -> str:
+    if slug in RESERVED or not _SLUG.fullmatch(slug):
+        raise Conflict(
+            "An organisation cannot have this slug: it is the first part of its pages' addresses.",
+            rule="organisation_slug",
+            current=slug[:80],
+            limit="small letters, digits and dashes, up to 63, and none of " + ", ".join(sorted(RESERVED)),
+            next_step="Choose another slug.",
+        )
+    return slug
+
+
 def create(*, slug: str, name: str, by_part: str = "bootstrap") -> Organisation:
     """A new organisation. Its id follows from its slug, so the key itself refuses a second one of that slug. Raises Conflict."""
-    identifier = id_of(slug)
+    identifier, name = id_of(_slug(slug)), named(name)
     by = system(identifier, by_part)
     with tenancy.within(identifier):
         try:
@@ -99,6 +140,7 @@ def create(*, slug: str, name: str, by_part: str = "bootstrap") -> Organisation:
 def create_workspace(*, by: Principal, slug: str, name: str, environment: str = "production") -> Workspace:
     """A new workspace in the principal's organisation."""
     with tenancy.within(by.organisation):
+        name = named(name)
         if Workspace.objects.filter(slug=slug).exists():
             raise Conflict(f"There is a workspace {slug} already.", rule="workspace_slug", current=slug, next_step="Choose another slug.")
         workspace = Workspace.objects.create(id=ids.new("WS"), slug=slug, name=name, environment=environment)
@@ -210,6 +252,7 @@ def person_named(name: str, *, organisation: str = "") -> Principal:
 def add_member(*, by: Principal, user: User, name: str, person: str = "") -> Member:
     """Make a user a member. `person` defaults to the user itself; give the same one to two accounts of one human."""
     with tenancy.within(by.organisation):
+        name = named(name)
         try:
             member = Member.objects.create(id=ids.new("MEM"), user=user, person=person or f"user-{user.pk}", name=name)
         except IntegrityError as error:
