@@ -107,9 +107,10 @@ def _names() -> dict[str, str]:
 
 
 def _propose(request: HttpRequest, place: Place, text: str, refused: outcomes.Refused | None) -> HttpResponse:
-    names = [row.tool.name for row in tools.active(place.workspace.id)]
+    words = policies.words_of(place.organisation.id, place.workspace.id, policies.registry_of(place.workspace.id))
     said = refused.as_dict() if refused else None
-    context = {"text": text, "refused": said, "problems": (said or {}).get("problems", []), "tools": names}
+    unseen = [(name, words.invisible(name)) for name in words.tools if words.invisible(name)]
+    context = {"text": text, "refused": said, "problems": (said or {}).get("problems", []), "tools": list(words.tools), "unseen": unseen}
     return render.page(request, "policies/propose.html", context, status=render.status_of(refused) if refused else 200)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.contrib.auth import get_user_model
 
-from agents import organisations, policies
+from agents import offers, organisations, policies, tools
 from agents.models import Call
 from approvals import requests
 from audit import tenancy
@@ -15,8 +15,12 @@ from tests.controlplane import browsing
 STRICTER = worlds.POLICIES + '@id("no-slow") @why("Slow reads are off.") forbid (principal, action == Action::"slow_read", resource);'
 
 
+def draft_of(world, text: str) -> str:
+    return str(browsing.browser(world, "sam").post("/policies/propose", cedar=text).headers["Location"]).rpartition("/")[2]
+
+
 def proposed(world) -> str:
-    return str(browsing.browser(world, "sam").post("/policies/propose", cedar=STRICTER).headers["Location"]).rpartition("/")[2]
+    return draft_of(world, STRICTER)
 
 
 def test_each_page_opens_for_its_role_only(world, elsewhere):
@@ -116,10 +120,6 @@ ASKED = "amount > 10 } unless { context.approvals >= 1 }"
 UNTIL = worlds.POLICIES.replace(ASKED, ASKED + " unless { context.args.amount <= 60 && context.day <= 20991231 }")
 
 
-def draft_of(world, text: str) -> str:
-    return str(browsing.browser(world, "sam").post("/policies/propose", cedar=text).headers["Location"]).rpartition("/")[2]
-
-
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -167,3 +167,15 @@ def test_a_call_whose_record_lacks_a_word_is_unclear_or_asked_without_it(world):
     draft = draft_of(world, LOOSER)
     found = browsing.browser(world, "sam").get(f"/policies/{draft}", backtest="30").context["backtest"]
     assert (found.asked, found.unclear, found.changed) == (1, 0, 0)
+
+
+def test_what_no_rule_can_see_is_listed_where_rules_are_written(world):
+    sam = browsing.browser(world, "sam")
+    assert "No rule sees these arguments" not in sam.text("/policies/propose")
+    with tenancy.within(world.organisation):
+        connector = tools.active(world.workspace.id).first().tool.connector
+    shape = {"type": "object", "properties": {"name": {"type": "string"}, "freely": {"type": "object"}}}
+    offers.record(by=world.people["olga"], connector=connector, offers=[offers.Offer("label", "Label", "A label.", shape, None)])
+    tools.confirm(by=world.people["olga"], name="label", workspace=world.workspace, classification=worlds.CLASSES["slow_read"])
+    assert "No rule sees these arguments" in sam.text("/policies/propose")
+    assert "<code>label</code> <code>freely</code>" in sam.text("/policies/propose")
