@@ -31,28 +31,23 @@ window.Remit = (function () {
     lost();
   }
 
-  document.addEventListener("htmx:configRequest", function (event) {
-    var token = one("[name=csrfmiddlewaretoken]");
-    if (token) event.detail.headers["X-CSRFToken"] = token.value;
-  });
-
   // A link with data-dialog opens in a dialog: the named part of its page, or the fragment at data-from. Forms in it that only look stay in it.
   var panel = null, opener = null;
   function show(address, part, name) {
-    return fetch(address, { headers: { "X-Dialog": "1" } }).then(function (answer) {
+    return fetch(address).then(function (answer) {
       if (!answer.ok) throw new Error(answer.status);
       return answer.text();
     }).then(function (html) {
       var page = new DOMParser().parseFromString(html, "text/html"), found = one(part, page) || one("main", page), title = found && one("h1,h2", found);
       if (!found) { found = make("section", "in"); found.append(make("h2", "", name), ...page.body.childNodes); }
       if (!panel) { panel = make("dialog", "panel card"); body.append(panel); panel.addEventListener("close", function () { if (opener) opener.focus(); }); }
-      panel.replaceChildren(closer(panel), found);
+      panel.replaceChildren(closer(), found);
       panel.setAttribute("aria-label", title ? title.textContent : name || page.title);
       all("form", found).forEach(function (form) {
         if (form.method !== "get") return;
         form.addEventListener("submit", function (event) {
           event.preventDefault();
-          show(form.action + "?" + new URLSearchParams(new FormData(form)), part, name).then(function () { (one("[data-next]", panel) || one(".btn.no,.btn.pri", panel) || panel).focus(); });
+          show(form.action + "?" + new URLSearchParams(new FormData(form)), part, name).then(function () { (one(".btn.no,.btn.pri", panel) || panel).focus(); });
         });
       });
       if (window.htmx) window.htmx.process(found);
@@ -60,9 +55,9 @@ window.Remit = (function () {
       fresh(found);
     });
   }
-  function closer(box) {
+  function closer() {
     var button = make("button", "btn ghost shut", "Close");
-    button.type = "button"; button.addEventListener("click", function () { box.close(); });
+    button.type = "button"; button.dataset.shut = "";
     return button;
   }
 

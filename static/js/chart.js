@@ -1,7 +1,6 @@
 /* Redraws a server-drawn chart with plotly, which is fetched when the chart comes into view. Without this the SVG beneath stays. */
 "use strict";
 (function () {
-  if (window.remitCharts) { window.remitCharts(); return; }
   var loading = null;
   function fetched(box) {
     if (loading) return loading;
@@ -42,17 +41,12 @@
       });
     }, function () { loading = null; });
   }
-  function all() {
-    document.querySelectorAll("[data-chart]:not([data-seen])").forEach(function (box) {
-      box.dataset.seen = "1";
-      new IntersectionObserver(function (entries, watch) {
-        if (entries.some(function (entry) { return entry.isIntersecting; })) { watch.disconnect(); draw(box); }
-      }).observe(box);
-    });
-  }
   function again() { document.querySelectorAll("[data-chart].drawn").forEach(draw); }
   new MutationObserver(again).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-  window.remitCharts = all;
-  all();
+  document.querySelectorAll("[data-chart]").forEach(function (box) {
+    new IntersectionObserver(function (entries, watch) {
+      if (entries.some(function (entry) { return entry.isIntersecting; })) { watch.disconnect(); draw(box); }
+    }).observe(box);
+  });
 })();

@@ -151,7 +151,7 @@
   pill.addEventListener("click", pause);
   document.addEventListener("visibilitychange", function () { if (!document.hidden) look(null).then(steady); });
   window.addEventListener("pagehide", function () { if (socket) { socket.onclose = null; socket.close(); } });
-  R.pause = pause; R.takeNew = function () { chip.click(); }; R.hasNew = function () { return !chip.hidden; };
+  R.pause = pause; R.takeNew = function () { chip.click(); };
   // The nav says how many requests need me; the title says it, too.
   document.addEventListener("remit:put", function (event) {
     var n = event.target.id === "nav" && R.one("[data-waiting]", event.target);
