@@ -12,7 +12,6 @@ from html.parser import HTMLParser
 import psycopg
 from django.contrib.auth import get_user_model
 from django.test import Client
-from django.urls import URLPattern, URLResolver
 
 from agents import organisations, policies, seats, stops
 from agents.organisations import Principal
@@ -172,9 +171,9 @@ def furnish() -> Estate:
     return estate
 
 
-def patterns(listed: list[URLPattern | URLResolver] | None = None) -> list[str]:
+def patterns() -> list[str]:
     """Every pattern below a workspace."""
-    return [str(each.pattern) for each in (urls.console if listed is None else listed)]
+    return [str(each.pattern) for each in urls.console]
 
 
 def digest(organisation: str) -> dict[str, tuple[int, int]]:

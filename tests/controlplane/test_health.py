@@ -27,7 +27,6 @@ from tests.controlplane import processes
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNTS = ROOT / "controlplane" / "sql" / "counts.sql"
 
 
 @contextlib.contextmanager
@@ -65,6 +64,12 @@ def ready() -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
+def nothing_waits() -> None:
+    """What other tests of this process left is done with."""
+    while (lease := outbox.claim()) is not None:
+        outbox.finish(lease)
+
+
 def nowhere() -> str:
     return f"redis://127.0.0.1:{processes.free_port()}/0"
 
@@ -75,8 +80,7 @@ def test_a_process_lives_whatever_the_database_does() -> None:
 
 
 def test_it_is_ready_when_it_can_serve_and_says_what_waits() -> None:
-    while (lease := outbox.claim()) is not None:
-        outbox.finish(lease)  # what other tests of this process left waits for nobody
+    nothing_waits()
     status, body = ready()
     assert (status, body["status"]) == (200, "ready")
     assert set(body["checks"].values()) == {"ok"}
@@ -123,8 +127,7 @@ def test_a_database_older_than_the_code_is_refused_and_a_newer_one_is_not() -> N
 
 
 def test_work_that_nobody_does_is_seen(world: World) -> None:
-    while (lease := outbox.claim()) is not None:
-        outbox.finish(lease)
+    nothing_waits()
     with tenancy.within(world.organisation), connection.cursor() as cursor:
         cursor.execute("select work_ring(%s, 'call.resume', 'C-0000000000')", [world.organisation])
         cursor.execute(
@@ -297,16 +300,7 @@ def test_measures_are_for_this_machine_and_for_whoever_has_the_token() -> None:
             assert Client().get("/metrics", headers={"authorization": "Bearer "}, **header).status_code == 404  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def counts() -> None:
-    """The function that counts the installation, where no migration has brought it yet."""
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
-        row = owner.execute("select to_regprocedure('installation_counts()') is null").fetchone()
-        if row and row[0]:
-            owner.execute(COUNTS.read_bytes())
-
-
-def test_the_installation_is_counted_and_no_tenant_is_named(world: World, elsewhere: World, counts: None) -> None:
+def test_the_installation_is_counted_and_no_tenant_is_named(world: World, elsewhere: World) -> None:
     def number(line: str) -> float:
         text = Client().get("/metrics").content.decode()
         assert "ORG-" not in text
@@ -321,7 +315,7 @@ def test_the_installation_is_counted_and_no_tenant_is_named(world: World, elsewh
     assert number("remit_work_oldest_seconds") >= 0
 
 
-def test_the_role_that_counts_sees_states_and_nothing_else(counts: None) -> None:
+def test_the_role_that_counts_sees_states_and_nothing_else() -> None:
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
         owner.execute("set role remit_dispatch")
         owner.execute("select state from agents_run")

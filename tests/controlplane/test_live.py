@@ -4,6 +4,7 @@ import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -43,8 +44,15 @@ def as_person(world: World, name: str) -> list[tuple[str, str]]:
     return [HOST, ORIGIN, ("cookie", cookie_of(world.people[name]))]
 
 
-def page(headers: list[tuple[str, str]], *, query: str = "workspace=desk", path: str = "/live/") -> wire.Page:
-    return wire.Page(consumers.application, f"{path}?{query}", headers)
+def page(
+    headers: list[tuple[str, str]], *, query: str = "workspace=desk", path: str = "/live/", application: Any = consumers.application
+) -> wire.Page:
+    return wire.Page(application, f"{path}?{query}", headers)
+
+
+def reauthorised_soon() -> Any:
+    """The application, looking at the rights of its pages again five times a second."""
+    return consumers.Live.as_asgi(reauthorise_s=0.2)
 
 
 async def say(world: World, topic: str, identifier: str = "R-0000000000", *, workspace: str | None = None) -> None:
@@ -54,7 +62,7 @@ async def say(world: World, topic: str, identifier: str = "R-0000000000", *, wor
     assert told
 
 
-def open_page(headers: list[tuple[str, str]], story: Callable[[wire.Page], Awaitable[None]], **where: str) -> None:
+def open_page(headers: list[tuple[str, str]], story: Callable[[wire.Page], Awaitable[None]], **where: Any) -> None:
     """Open a page, live its story, close it."""
 
     async def play() -> None:
@@ -190,27 +198,12 @@ def test_who_speaks_on_it_is_hung_up_on(world: World) -> None:
     open_page(as_person(world, "olga"), story)
 
 
-def reauthorised_soon(headers: list[tuple[str, str]], story: Callable[[wire.Page], Awaitable[None]]) -> None:
-    """A page whose rights are looked at again five times a second."""
-
-    async def play() -> None:
-        live = consumers.Live.as_asgi(reauthorise_s=0.2)
-        opened = wire.Page(live, "/live/?workspace=desk", headers)
-        assert await opened.connect() == 0
-        try:
-            await story(opened)
-        finally:
-            await opened.leave()
-
-    asyncio.run(play())
-
-
 def test_a_member_who_is_gone_is_hung_up_on(world: World) -> None:
     async def story(opened: wire.Page) -> None:
         await asyncio.to_thread(organisations.deactivate, by=world.people["sam"], member=world.members["olga"])
         assert await opened.said() == {"type": "websocket.close", "code": consumers.UNAUTHENTICATED}
 
-    reauthorised_soon(as_person(world, "olga"), story)
+    open_page(as_person(world, "olga"), story, application=reauthorised_soon())
 
 
 def test_a_topic_that_a_role_lost_is_heard_no_more_and_the_rest_still_is(world: World) -> None:
@@ -233,7 +226,7 @@ def test_a_topic_that_a_role_lost_is_heard_no_more_and_the_rest_still_is(world: 
             heard.add((await opened.hear())["topic"])
         assert heard == {"runs"}
 
-    reauthorised_soon(as_person(world, "ann"), story)
+    open_page(as_person(world, "ann"), story, application=reauthorised_soon())
 
 
 def test_a_signal_that_cannot_be_sent_costs_nobody_anything(world: World) -> None:

@@ -71,7 +71,7 @@ def read_settings() -> dict[str, tuple[str, str]]:
         default = "required" if given is None else str(given.value) if isinstance(given, ast.Constant) else ast.unparse(given)
         found[node.args[0].value] = (
             node.func.id,
-            {"False": "0", "True": "1", "": "empty", "str(BASE_DIR / '.data')": ".data"}.get(default, default),
+            PLAINLY.get(default, default),
         )
     return found
 
