@@ -27,8 +27,11 @@ class Outside:
 
 
 def outside(place: Place, run: Run) -> list[Outside]:
-    """The run's effects in order, each with the plan it was sent under. Before and after are for people who may see approvals."""
-    found = list(runs.effects(run)[:MOST_EFFECTS])
+    """The run's effects in order, each with the plan it was sent under; one more than is shown, if there is one.
+
+    Before and after are for people who may see approvals.
+    """
+    found = list(runs.effects(run)[: MOST_EFFECTS + 1])
     known = _plans([each.call_id for each in found]) if place.may("approvals_view") else {}
     return [_outside(effect, known.get(effect.call_id, [])) for effect in found]
 
@@ -95,19 +98,18 @@ def of_call(call: Call) -> dict[str, Any]:
     }
 
 
-def of_run(place: Place, run: Run, calls: Sequence[Call], waits: Sequence[Request]) -> dict[str, Any]:
+def of_run(place: Place, run: Run, calls: Sequence[Call], waits: Sequence[Request], changed: Sequence[Outside]) -> dict[str, Any]:
     """The record of a run. Requests and what they would change are in it for people who may see approvals."""
     purse = reservations.balance("run", run.id)
     may = place.may("approvals_view")
-    changed = outside(place, run)
     return {
         "format": "remit run record v1",
         "run": _fields(run, RUN)
         | {"agent": run.agent.slug, "version": run.agent_version.number, "spent_micros": purse.spent, "reserved_micros": purse.reserved},
         "calls": [of_call(call) for call in calls[:MOST_CALLS]],
-        "is_whole": len(calls) <= MOST_CALLS and len(changed) < MOST_EFFECTS,
+        "is_whole": len(calls) <= MOST_CALLS and len(changed) <= MOST_EFFECTS,
         "requests": [_request(each) for each in waits] if may else None,
-        "effects": [_effect(each) for each in changed],
+        "effects": [_effect(each) for each in changed[:MOST_EFFECTS]],
     }
 
 

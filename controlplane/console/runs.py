@@ -1,5 +1,6 @@
 """Runs: the list, and one run with everything it did, what was decided about each call and why. People may stop it here."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Q
@@ -48,14 +49,13 @@ def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
 def report(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """The run on paper: what it was, what it changed outside, and each call with what was decided about it."""
     run = _get(place, identifier)
-    record = _record(place, run)
+    calls, changed, record = _record(place, run)
     people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
     context = {
         "run": run,
         "record": record,
-        "sentence": telling.sentence(list(runs.calls(run)[: run_record.MOST_CALLS])),
-        "outside": run_record.outside(place, run),
-        "most_effects": run_record.MOST_EFFECTS,
+        "sentence": telling.sentence(calls[: run_record.MOST_CALLS]),
+        **_outside(changed),
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
         "made": timezone.now(),
     }
@@ -68,15 +68,22 @@ def download(request: HttpRequest, place: Place, identifier: str) -> HttpRespons
     """The redacted record of the run as JSON."""
     run = _get(place, identifier)
     return JsonResponse(
-        _record(place, run),
+        _record(place, run)[-1],
         json_dumps_params={"ensure_ascii": False, "indent": 2},
         headers={"Content-Disposition": f'attachment; filename="run-{run.id}.json"', "Cache-Control": "no-store"},
     )
 
 
-def _record(place: Place, run: Run) -> dict[str, Any]:
-    calls = list(runs.calls(run)[: run_record.MOST_CALLS + 1])
-    return run_record.of_run(place, run, calls, list(requests.of_run(run.id).prefetch_related("votes__member")))
+def _record(place: Place, run: Run) -> tuple[list[Call], list[run_record.Outside], dict[str, Any]]:
+    """(its calls and what it changed outside, one more of each than is shown, and the record made of them)."""
+    calls, changed = list(runs.calls(run)[: run_record.MOST_CALLS + 1]), run_record.outside(place, run)
+    waits = list(requests.of_run(run.id).prefetch_related("votes__member"))
+    return calls, changed, run_record.of_run(place, run, calls, waits, changed)
+
+
+def _outside(changed: Sequence[run_record.Outside]) -> dict[str, Any]:
+    most = run_record.MOST_EFFECTS
+    return {"outside": changed[:most], "most_effects": most, "more_effects": len(changed) > most}
 
 
 @require_POST
@@ -123,7 +130,6 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
         "first": asked.address(request, at="", call="") if request.GET.get("at") else "",
         "view": view,
         "sentence": telling.sentence(calls),
-        "people": people,
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
         "handed_to": people.get(run.handed_to, run.handed_to),
         "started_by": people.get(run.started_by, "the agent itself" if run.started_by_kind == "agent" else run.started_by),
@@ -134,8 +140,7 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
         "reason": reason,
         "chosen": chosen,
         "said": said,
-        "outside": run_record.outside(place, run) if view == "effects" else [],
-        "most_effects": run_record.MOST_EFFECTS,
+        **_outside(run_record.outside(place, run) if view == "effects" else []),
         "here": asked.address(request),
     }
     if chosen is not None and view == "calls":

@@ -220,6 +220,15 @@ def test_the_record_is_whole_redacted_and_for_who_may_see_the_run(world: World, 
     assert entries(world) == before
 
 
+def test_a_run_with_exactly_as_many_changes_as_are_shown_is_whole(world: World, run: RunUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.console.run_record.MOST_EFFECTS", 1)
+    for is_whole in (True, False):
+        run.call("pay", {"account": "a", "amount": 5})
+        record = json.loads(text(visit(world, "olga", f"runs/{run.run.id}/download")))
+        assert (record["is_whole"], len(record["effects"])) == (is_whole, 1)
+        assert ("The first 1 are shown." in text(visit(world, "olga", f"runs/{run.run.id}/report"))) is not is_whole
+
+
 def test_a_report_and_a_record_cost_the_same_statements_at_any_length(world: World, run: RunUnderTest) -> None:
     client, counts = browser(world, "olga"), []
     for amount in (5, 6):
