@@ -19,7 +19,7 @@ from controlplane.console.frame import Place
 
 SHOWN, MOST_KEPT = 50, 60
 TIERS = {"ONE": "One human", "TWO": "Two humans"}
-Act = Callable[[HttpRequest, Place, str], object]
+Act = Callable[[HttpRequest, Place, Request], object]
 
 
 @require_safe
@@ -36,44 +36,42 @@ def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     return _show(request, place, _get(place, identifier))
 
 
-def _vote(request: HttpRequest, place: Place, identifier: str) -> object:
+def _vote(request: HttpRequest, place: Place, opened: Request) -> object:
     """Approve or deny the plan whose digest the page showed."""
     given = request.POST
     verdict = given.get("verdict", "")
-    with tenancy.within(place.organisation.id, read_only=True):
-        required = _get(place, identifier).required
     if verdict == "APPROVE":
-        guard.require_fresh(request, required=required)
+        guard.require_fresh(request, required=opened.required)
     reason = ": ".join(part for part in (given.get("chip", ""), given.get("reason", "").strip()) if part)
     scope = denials.scope_of(given.get("scope", denials.CALL), ends_run=given.get("then") == "end")
     reason = given.get("comment", "") if verdict == "APPROVE" else reason
     by, digest = place.principal, given.get("plan", "")
-    return deciding.vote(by=by, request_id=identifier, verdict=verdict, plan_digest=digest, reason=reason, denial=scope)
+    return deciding.vote(by=by, request_id=opened.id, verdict=verdict, plan_digest=digest, reason=reason, denial=scope)
 
 
-def _send_back(request: HttpRequest, place: Place, identifier: str) -> object:
+def _send_back(request: HttpRequest, place: Place, opened: Request) -> object:
     given = request.POST
     hint = ends.Hint(given.get("field", ""), given.get("expected", ""), given.get("note", ""))
-    return ends.send_back(by=place.principal, request_id=identifier, plan_digest=given.get("plan", ""), hint=hint)
+    return ends.send_back(by=place.principal, request_id=opened.id, plan_digest=given.get("plan", ""), hint=hint)
 
 
-def _extend(_: HttpRequest, place: Place, identifier: str) -> object:
-    return deadlines.extend(by=place.principal, request_id=identifier)
+def _extend(_request: HttpRequest, place: Place, opened: Request) -> object:
+    return deadlines.extend(by=place.principal, request_id=opened.id)
 
 
-def _check(_: HttpRequest, place: Place, identifier: str) -> object:
-    return deciding.check(by=place.principal, request_id=identifier)
+def _check(_request: HttpRequest, place: Place, opened: Request) -> object:
+    return deciding.check(by=place.principal, request_id=opened.id)
 
 
-def _comment(request: HttpRequest, place: Place, identifier: str) -> object:
-    return remarks.comment(by=place.principal, request_id=identifier, text=request.POST.get("text", ""))
+def _comment(request: HttpRequest, place: Place, opened: Request) -> object:
+    return remarks.comment(by=place.principal, request_id=opened.id, text=request.POST.get("text", ""))
 
 
-def _withdraw(request: HttpRequest, place: Place, identifier: str) -> object:
-    return ends.withdraw(by=place.principal, request_id=identifier, reason=request.POST.get("why", ""))
+def _withdraw(request: HttpRequest, place: Place, opened: Request) -> object:
+    return ends.withdraw(by=place.principal, request_id=opened.id, reason=request.POST.get("why", ""))
 
 
-def _lift(request: HttpRequest, place: Place, _: str) -> object:
+def _lift(request: HttpRequest, place: Place, _opened: Request) -> object:
     return denials.lift(by=place.principal, denial_id=request.POST.get("denial", "")[:80])
 
 
@@ -95,9 +93,9 @@ def act(request: HttpRequest, place: Place, identifier: str, verb: str) -> HttpR
     if verb not in ACTS:
         raise Http404
     with tenancy.within(place.organisation.id, read_only=True):
-        _get(place, identifier)
+        opened = _get(place, identifier)
     try:
-        ACTS[verb](request, place, identifier)
+        ACTS[verb](request, place, opened)
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
             return _show(request, place, _get(place, identifier), refused=refused, verb=verb)

@@ -1,14 +1,14 @@
 """What needs a person: one list, the most severe first, and of the equally severe the one with the least time left."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils import timezone
 
-from agents import contracts, runs, stops, tools, trends
-from agents.models import Run
+from agents import runs, stops, tools, trends
+from agents.models import Agent, Run
 from approvals import requests
 from budgets import money, purses, reservations
 from controlplane.console.frame import Place
@@ -36,19 +36,19 @@ class Item:
     balance: Any = None
 
 
-def listed(place: Place) -> list[Item]:
-    """As far as this person may see it. Call inside `tenancy.within`."""
+def listed(place: Place, agents: Sequence[Agent]) -> list[Item]:
+    """As far as this person may see it; `agents` are the workspace's. Call inside `tenancy.within`."""
     found: list[Item] = []
     if place.may("approvals_decide") or place.may("approvals_decide_two"):
         found += _decidable(place)
     if place.may("agents_view"):
         found += _stopped(place)
-        found += _unused(place)
+        found += _unused(place, agents)
     if place.may("runs_view"):
         found += _doubts(place)
         found += _handed(place)
     if place.may("budgets_view"):
-        found += _purses(place)
+        found += _purses(place, agents)
     return sorted(found, key=lambda item: (item.severity, item.due, item.address))
 
 
@@ -91,9 +91,9 @@ def _handed(place: Place) -> Iterator[Item]:
         yield Item(SOON, timezone.now(), "arrow", "More runs were handed over today", address, "their owners go on with them")
 
 
-def _purses(place: Place) -> Iterator[Item]:
-    agents = {each.id: each.slug for each in contracts.in_workspace(place.workspace.id)}
-    names = {place.organisation.id: place.organisation.name, place.workspace.id: place.workspace.name, **agents}
+def _purses(place: Place, agents: Sequence[Agent]) -> Iterator[Item]:
+    names = {place.organisation.id: place.organisation.name, place.workspace.id: place.workspace.name}
+    names |= {each.id: each.slug for each in agents}
     full = reservations.nearly_spent(list(names))[:FEW]
     for each in full:
         title = f"{names[each.target]} has {money.dollars(max(each.left or 0, 0))} left this {each.period}"
@@ -109,10 +109,11 @@ def _purses(place: Place) -> Iterator[Item]:
         yield Item(SOON, purse.reached_at, "money", title, address, about, balance=purse.balance)
 
 
-def _unused(place: Place) -> Iterator[Item]:
+def _unused(place: Place, agents: Sequence[Agent]) -> Iterator[Item]:
     """An agent that keeps its tools and has not run for weeks: a grant that nobody needs is only a risk."""
     last, long_ago = trends.last_run(place.workspace.id), timezone.now() - UNUSED
-    idle = [each for each in contracts.in_use(place.workspace.id) if each.version_id and each.created_at < long_ago]
+    used = [each for each in agents if each.state != Agent.State.RETIRED and each.version_id]
+    idle = [each for each in used if each.created_at < long_ago]
     idle = [each for each in idle if (last.get(each.id) or each.created_at) < long_ago]
     if not idle:
         return

@@ -2,18 +2,18 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
 from django.utils import timezone
 
-from agents import contracts, run_lists, runs, trends
-from agents.models import Run
+from agents import run_lists, runs, trends
+from agents.models import Agent, Run
 from approvals import pace, requests
 from budgets import money, reservations, totals
-from controlplane.console import asked
+from controlplane.console import asked, run_list
 from controlplane.console.frame import Place
 from controlplane.console.run_list import CLASSES
 from controlplane.templatetags import ui
@@ -67,20 +67,20 @@ def asked_of(request: HttpRequest) -> Asked:
     return Asked(days, start, end)
 
 
-def context(place: Place, wanted: Asked) -> dict[str, Any]:
-    """Tiles, drawing and agents, as far as this person may see them. Call inside `tenancy.within`."""
+def context(place: Place, wanted: Asked, agents: Iterable[Agent]) -> dict[str, Any]:
+    """Tiles, drawing and the workspace's agents, as far as this person may see them. Call inside `tenancy.within`."""
     found: dict[str, Any] = {"range": wanted.days, "ranges": [(days, word) for days, (word, _) in RANGES.items()], "since": wanted.since}
     tiles: list[Number] = []
     if place.may("runs_view"):
         now = trends.over(place.workspace.id, since=wanted.start, until=wanted.end, parts=wanted.parts)
         tiles += _of_runs(place, wanted, now)
-        found |= {"bars": _bars(now), "stretches": [_told(each) for each in now], "peak": max((each.runs for each in now), default=0)}
+        found |= {"bars": _bars(now), "peak": max((each.runs for each in now), default=0)}
     if place.may("approvals_view"):
         tiles += _of_requests(place, wanted)
     if place.may("budgets_view"):
         tiles.append(_of_money(place))
     if place.may("agents_view") and place.may("runs_view"):
-        found["agents_table"] = _agents(place, wanted)
+        found["agents_table"] = _agents(place, wanted, agents)
     return found | {"tiles": tiles, "columns": next((number for number in (5, 4, 3) if len(tiles) % number == 0), 4)}
 
 
@@ -163,10 +163,10 @@ def _of_money(place: Place) -> Number:
     return Number(f"Spent this {purse.period}", money.dollars_round(purse.spent), "budgets", told)
 
 
-def _agents(place: Place, wanted: Asked) -> list[dict[str, Any]]:
+def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[str, Any]]:
     lines = trends.by_agent(place.workspace.id, since=wanted.start, until=wanted.end, parts=SPARKS)
     found = []
-    for agent in contracts.in_workspace(place.workspace.id):
+    for agent in agents:
         line = lines.get(agent.id, trends.Line(parts=[0] * SPARKS))
         over = sum(line.states[state] for state in Run.OVER)
         found.append(
@@ -188,20 +188,14 @@ def _bars(stretches: list[trends.Stretch]) -> list[dict[str, Any]]:
     peak, width = max((each.runs for each in stretches), default=0) or 1, 100 / len(stretches)
     bars = []
     for place, each in enumerate(stretches):
-        y, parts = 40.0, []
-        for look, _, states in CLASSES:
-            height = 38 * sum(each.states.get(state, 0) for state in states) / peak
-            y -= height
-            if height:
-                parts.append((look, round(y, 2), round(height, 2)))
-        told = _told(each)
+        parts, counts = run_list.stacked(each.states, peak)
+        told = _told(each, counts)
         bars.append({"x": round(place * width + width * 0.08, 2), "width": round(width * 0.84, 2), "parts": parts, **told})
     return bars
 
 
-def _told(stretch: trends.Stretch) -> dict[str, Any]:
+def _told(stretch: trends.Stretch, counts: Sequence[tuple[str, int]]) -> dict[str, Any]:
     """A stretch as a row of the table, and as the words of its column."""
-    counts = [(word, sum(stretch.states.get(state, 0) for state in states)) for _, word, states in CLASSES]
     start, end = f"{stretch.start:%Y-%m-%dT%H:%M}", f"{stretch.end:%Y-%m-%dT%H:%M}"
     said = ", ".join(f"{number} {word}" for word, number in counts if number)
     return {

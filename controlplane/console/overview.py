@@ -18,16 +18,16 @@ LOOKED, GROUPS, ENTRIES = 80, 7, 7
 @frame.page(at="overview")
 def page(request: HttpRequest, place: Place) -> HttpResponse:
     """What a person sees is what they may see; a block they may not see is absent."""
-    wanted = numbers.asked_of(request)
+    wanted, agents = numbers.asked_of(request), list(contracts.in_workspace(place.workspace.id))
     context: dict[str, Any] = {
-        "attention": attention.listed(place),
-        "agents": len(contracts.in_workspace(place.workspace.id)),
+        "attention": attention.listed(place, agents),
+        "agents": len(agents),
         "as_table": asked.text(request, "as") == "table",
         "as_link": asked.address(request, **{"as": "" if asked.text(request, "as") == "table" else "table"}),
         "classes": numbers.words(),
         "here": asked.address(request),
     }
-    context |= numbers.context(place, wanted) | first_steps.context(request, place)
+    context |= numbers.context(place, wanted, agents) | first_steps.context(request, place)
     if place.may("runs_view"):
         context["feed"] = _feed(place)
     if place.may("audit_view"):

@@ -175,20 +175,27 @@ def _bars(bins: Sequence[run_lists.Bin], query: Asked, address: Address) -> list
     most = max((sum(each.states.values()) for each in bins), default=0)
     bars = []
     for number, each in enumerate(bins):
-        parts, y, said = [], 40.0, []
-        for look, word, states in CLASSES:
-            count = sum(each.states.get(state, 0) for state in states)
-            if count:
-                height = max(38 * count / most, 0.7)
-                y -= height
-                parts.append((look, round(y, 2), round(height, 2)))
-                said.append(f"{count:,} {word}")
+        parts, counts = stacked(each.states, most)
+        said = [f"{count:,} {word}" for word, count in counts if count]
         when = f"{each.start:%d %b %H:%M} to {each.end:%d %b %H:%M} UTC"
         rest = terms.without(query.terms, "after", "before")
         exact = [Term("after", _iso(each.start)), Term("before", _iso(each.end))]
         link, width = address.to([*rest, *exact]), 100 / len(bins)
         bars.append(Bar(round(number * width, 3), round(width, 3), parts, f"{when}: {', '.join(said) or 'no run'}", link))
     return bars
+
+
+def stacked(states: Mapping[str, int], most: int) -> tuple[list[tuple[str, float, float]], list[tuple[str, int]]]:
+    """((look, top, height) of each part of a column that is 38 of 40 high at `most`, (word, number) of each outcome)."""
+    parts, counts, y = [], [], 40.0
+    for look, word, named in CLASSES:
+        count = sum(states.get(state, 0) for state in named)
+        counts.append((word, count))
+        if count:
+            height = max(38 * count / most, 0.7)
+            y -= height
+            parts.append((look, round(y, 2), round(height, 2)))
+    return parts, counts
 
 
 def _iso(moment: datetime.datetime) -> str:

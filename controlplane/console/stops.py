@@ -21,6 +21,7 @@ MOST_RUNS = 100
 EXAMPLES = 5
 ENDS = {"": "Until a person lets it go on", "900": "For 15 minutes", "3600": "For an hour", "14400": "For 4 hours", "86400": "For a day"}
 FIELDS = ("what", "reason", "for")
+Choices = list[tuple[str, list[tuple[str, str]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def engage(request: HttpRequest, place: Place) -> HttpResponse:
     scope, _, target = typed["what"].partition("/")
     try:
         with tenancy.within(place.organisation.id):
-            if typed["what"] not in _named(place):
+            if typed["what"] not in _named(_choices(place)):
                 raise organisations.Conflict(
                     "There is no such thing to stop in this workspace.", rule="stop target", next_step="Choose one of the list."
                 )
@@ -116,12 +117,13 @@ def _end(typed: dict[str, str]) -> datetime.datetime | None:
 def _list(request: HttpRequest, place: Place, typed: dict[str, str], *, refused: outcomes.Refused | None = None) -> HttpResponse:
     found = stops.of_workspace(place.workspace.id, organisation=place.organisation.id)
     engaged = list(found.filter(released_at=None)[:SHOWN])
-    past = list(found.exclude(released_at=None).order_by("-released_at", "id")[:SHOWN])
+    past = list(found.exclude(released_at=None).order_by("-released_at", "id")[: SHOWN + 1])
+    rows = _rows(place, engaged + past[:SHOWN])
     context = _typed(place, typed) | {
-        "engaged_here": _rows(place, engaged),
-        "history": _rows(place, past),
+        "engaged_here": rows[: len(engaged)],
+        "history": rows[len(engaged) :],
         "refused": refused.as_dict() if refused else None,
-        "is_cut": len(past) == SHOWN,
+        "is_cut": len(past) > SHOWN,
     }
     return render.page(request, "stops/list.html", context, status=render.status_of(refused) if refused else 200)
 
@@ -138,7 +140,7 @@ def _show(request: HttpRequest, place: Place, stop: Stop, *, refused: outcomes.R
 def _typed(place: Place, typed: dict[str, str]) -> dict[str, Any]:
     """What the form shows: the choices, what was typed, and what the chosen one would hold."""
     choices, what = _choices(place), typed.get("what", "")
-    named = {key: label for _, labelled in choices for key, label in labelled}
+    named = _named(choices)
     context: dict[str, Any] = {"choices": choices, "typed": typed, "ends": ENDS}
     if what not in named:
         return context
@@ -163,9 +165,9 @@ def _holds(place: Place, scope: str, target: str) -> dict[str, Any]:
     }
 
 
-def _choices(place: Place) -> list[tuple[str, list[tuple[str, str]]]]:
+def _choices(place: Place) -> Choices:
     """(group, [(scope/id, label)]) of what this person may stop here."""
-    groups: list[tuple[str, list[tuple[str, str]]]] = []
+    groups: Choices = []
     workspace, organisation = place.workspace, place.organisation
     if place.may("agents_stop"):
         groups.append(("Agents", [(f"agent/{agent.id}", agent.slug) for agent in contracts.in_workspace(workspace.id)]))
@@ -179,8 +181,8 @@ def _choices(place: Place) -> list[tuple[str, list[tuple[str, str]]]]:
     return [group for group in groups if group[1]]
 
 
-def _named(place: Place) -> dict[str, str]:
-    return {key: label for _, labelled in _choices(place) for key, label in labelled}
+def _named(choices: Choices) -> dict[str, str]:
+    return {key: label for _, labelled in choices for key, label in labelled}
 
 
 def _rows(place: Place, found: list[Stop]) -> list[Row]:

@@ -65,22 +65,22 @@ def schema(request: HttpRequest, _place: Place, shown: Context) -> Context:
 
 def attempt(request: HttpRequest, place: Place, shown: Context) -> Context:
     """A call rehearsed as one of its agents: the gate's own examination, nothing sent."""
-    pinned = [pin.agent_version.agent for pin in tools.pinning(place.workspace.id, shown["tool"].id)]
-    agents = [contracts.get(agent.slug, workspace=place.workspace) for agent in pinned[:1]]
-    chosen = asked.text(request, "agent")
-    if chosen in {agent.slug for agent in pinned}:
-        agents = [contracts.get(chosen, workspace=place.workspace)]
+    slugs, chosen = (
+        [pin.agent_version.agent.slug for pin in tools.pinning(place.workspace.id, shown["tool"].id)],
+        asked.text(request, "agent"),
+    )
+    slug = chosen if chosen in slugs else next(iter(slugs), "")
     row = next((each for each in shown["versions"] if each.state == "ACTIVE"), None)
-    if row is None or not agents or not place.may("policies_view"):
-        return {"agents": [agent.slug for agent in pinned], "is_on": row is not None, "agent": None}
-    facts = tools.version(place.organisation.id, row.id)
+    if row is None or not slug or not place.may("policies_view"):
+        return {"agents": slugs, "is_on": row is not None, "agent": None}
+    agent, facts = contracts.get(slug, workspace=place.workspace), tools.version(place.organisation.id, row.id)
     stage = rehearsal.prepare(place.organisation.id, place.workspace.id)
     return {
-        "agents": [agent.slug for agent in pinned],
+        "agents": slugs,
         "is_on": True,
-        "agent": agents[0],
+        "agent": agent,
         "fields": typed.read(tools.schema(facts.input_schema), request.GET.dict())[0],
-        "rehearsed": explaining.rehearsed(request, agents[0], facts, stage),
+        "rehearsed": explaining.rehearsed(request, agent, facts, stage),
     }
 
 
