@@ -16,9 +16,11 @@ from audit import outcomes, tenancy
 from controlplane import deciding, guard
 from controlplane.console import asked, case, frame, lists, render
 from controlplane.console.frame import Place
+from controlplane.templatetags import approvals as filters
+from controlplane.templatetags import ui
 
 SHOWN, MOST_KEPT = 50, 60
-TIERS = {"ONE": "One human", "TWO": "Two humans"}
+TIERS = {name: ui.tier_word(name) for name in ("ONE", "TWO")}
 Act = Callable[[HttpRequest, Place, Request], object]
 
 
@@ -281,6 +283,6 @@ def _with_kept(request: HttpRequest, rows: list[Request], workspace: str) -> lis
     for place_, identifier in enumerate(before):
         if identifier in left and left[identifier].state != Request.State.OPEN:
             row = left[identifier]
-            row.left_as = case.decided_by(row) or row.get_state_display().lower()  # type: ignore[attr-defined]
+            row.left_as = filters.decider(row) or row.get_state_display().lower()  # type: ignore[attr-defined]
             rows.insert(min(place_, len(rows)), row)
     return rows

@@ -12,15 +12,6 @@ def text(request: HttpRequest, name: str, *, longest: int = 200) -> str:
     return request.GET.get(name, "").replace("\0", "").strip()[:longest]
 
 
-def day(request: HttpRequest, name: str) -> datetime.datetime | None:
-    """A date such as 2026-11-21 as the moment it began (UTC); None when there is none, or it is no date."""
-    try:
-        found = dateparse.parse_date(request.GET.get(name, ""))
-    except ValueError:
-        return None
-    return datetime.datetime.combine(found, datetime.time(), datetime.UTC) if found else None
-
-
 def a_day(text: str) -> datetime.date | None:
     """A date such as 2026-11-21 as it was typed; None when there is none, or it is no date."""
     try:

@@ -78,7 +78,7 @@ def _doubts(place: Place) -> Iterator[Item]:
 
 
 def _handed(place: Place) -> Iterator[Item]:
-    """Runs handed over within a day: the newest few, and a line for the rest."""
+    """Runs handed over today (UTC): the newest few, and a line for the rest."""
     today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     found = runs.narrowed(runs.visible(by=place.principal, workspace=place.workspace.id, state=Run.State.HANDED_OFF), over_since=today)
     rows = list(found.order_by("-finished_at", "-id")[: HANDED + 1])

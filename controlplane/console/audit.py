@@ -60,7 +60,6 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "problems": problems,
         "floor": floor,
         "everywhere": everywhere,
-        "media": MEDIA,
         "now": timezone.now(),
     }
     return render.page(request, "audit/list.html", context, status=422 if problems else 200)

@@ -1,12 +1,10 @@
 """Budgets: what each level may spend, did spend and holds, where that leads, and the movements behind every number."""
 
-import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
-from django.utils.dateparse import parse_date
 from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, runs
@@ -35,7 +33,6 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "month": month,
         "now": timezone.now(),
         "over": [purse for purse in found if purse.state == "REACHED"],
-        "soon": [purse for purse in found if purse.state == "OVER_SOON"],
     }
     fragment = request.headers.get("HX-Target", "")
     if fragment == "purses":
@@ -89,7 +86,6 @@ def _where(place: Place, own: purses.Purse, month: zones.Month, request: HttpReq
         "by": by if by in PARTS else "agent",
         "lines": parts[by if by in PARTS else "agent"],
         "dearest": parts["run"],
-        "outcomes": OUTCOMES,
         "prices": list(prices.listed()),
     }
 
@@ -150,24 +146,17 @@ def _narrow(given: dict[str, str]) -> dict[str, str]:
     clean = {name: given.get(name, "").replace("\0", "").strip()[:200] for name in FILTERS}
     if clean["show"] not in spending.KINDS:
         clean["show"] = ""
-    if _day(clean["day"]) is None:
+    if asked.a_day(clean["day"]) is None:
         clean["day"] = ""
     return {name: value for name, value in clean.items() if value}
 
 
 def _query(level: str, target: str, narrow: dict[str, str]) -> spending.Query:
     zone = zones.of_organisation()
-    day = _day(narrow.get("day", ""))
+    day = asked.a_day(narrow.get("day", ""))
     month = zones.month(zone, narrow.get("month", "") or (f"{day:%Y-%m}" if day else "")) if "month" in narrow or day else None
     plain = {name: narrow[name] for name in ("show", "window", "name", "agent", "outcome", "run") if name in narrow}
     return spending.Query(level, target, month=month, day=day, **plain)
-
-
-def _day(text: str) -> datetime.date | None:
-    try:
-        return parse_date(text)
-    except ValueError:
-        return None
 
 
 def _said(name: str, value: str) -> str:

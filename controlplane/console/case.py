@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents import organisations, policies, runs, stops, tools
+from agents import policies, runs, stops, tools
 from agents.models import Agent, Call
 from approvals import bounds, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
 from approvals.models import Remark, Request, Vote
 from audit import log
 from budgets import money, reservations
-from controlplane import guard
 from controlplane.console import changes
 from controlplane.console.frame import Place
 
@@ -244,12 +243,10 @@ def _people(place: Place, opened: Request, tool: tools.Facts, votes: Sequence[Vo
         "may_decide": is_open and not why_not,
         "is_overdue": opened.state == Request.State.OPEN and not is_open,
         "needs_password": is_open and not why_not and opened.required >= 2 and not fresh,
-        "fresh_min": guard.FRESH_S // 60,
         "denial_reasons": CHIPS,
         "scopes": denials.SCOPES,
         "rounds": (done, most),
         "no_time": deadlines.why_not(opened, by=by) if is_open else "",
-        "latest": deadlines.latest(opened),
         "rule_allowed": is_open and not why_not and place.may("policies_propose") and not rules.why_not(opened, tool),
         "may_withdraw": is_open and ends.behind(opened, by),
         "standing": [denial for denial in denials.standing(workspace=opened.workspace_id) if denial.request_id == opened.id],
@@ -320,14 +317,3 @@ def _outcome(result: dict[str, Any], opened: Request) -> list[tuple[str, str]]:
     known = set(map(str, asked.values())) if isinstance(asked, dict) else set()
     found = [(name.replace("_", " "), str(value)[:80]) for name, value in made.items() if name.endswith("_id") and str(value) not in known]
     return found[:2] + ([("undo until", str(made["undo_until"])[:16].replace("T", " ") + " UTC")] if made.get("undo_until") else [])
-
-
-def decided_by(row: Request) -> str:
-    """The name of whoever's vote was the last on a row of the list."""
-    votes = sorted(row.votes.all(), key=lambda vote: (vote.at, vote.id))
-    return votes[-1].member.name if votes else ""
-
-
-def owner_names(opened: Request) -> dict[str, str]:
-    """The name of the agent's owner, by id."""
-    return organisations.names([opened.run.agent.owner_id])

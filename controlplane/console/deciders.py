@@ -8,7 +8,7 @@ from approvals import tiers
 from controlplane.console.cells import Field
 from controlplane.console.frame import Place
 
-WORDS = {"ONE": "One human", "TWO": "Two humans"}
+TIERS = ("ONE", "TWO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ def table(place: Place, found: Field) -> Table:
     needs: dict[str, set[str]] = {}
     for cell in found.cells:
         said = {case.tier for case in cell.access.cases} or {cell.access.lowest, cell.access.highest}
-        if said & set(WORDS) and cell.tool.is_write:
-            needs.setdefault(cell.tool.name, set()).update(said & set(WORDS))
+        if said & set(TIERS) and cell.tool.is_write:
+            needs.setdefault(cell.tool.name, set()).update(said & set(TIERS))
     holders = {
-        tier: {member.id: member for member in seats.holding(tiers.PERMISSION[tiers.REQUIRED[tier]], place.workspace.id)} for tier in WORDS
+        tier: {member.id: member for member in seats.holding(tiers.PERMISSION[tiers.REQUIRED[tier]], place.workspace.id)} for tier in TIERS
     }
     active = found.stage.active
     cooling = set(tiers.requesters(owner_person="", starter_person="", policy_set=active.id if active else ""))

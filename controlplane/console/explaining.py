@@ -15,13 +15,6 @@ from controlplane import examination, rehearsal
 from controlplane.console import agents, asked, cells, frame, permissions, render, typed
 from controlplane.console.frame import Place
 
-STAGES = {
-    "READ_ONLY": "Read-only: every write is refused.",
-    "DRAFT": "Draft: a write becomes a proposal that a person may apply within seven days.",
-    "NARROW": "Narrow: every write needs at least one human.",
-    "GATED": "Gated: the rules decide about each write.",
-}
-
 
 @require_safe
 @frame.page("policies_view", at="permissions")
@@ -38,7 +31,7 @@ def cell(request: HttpRequest, place: Place, slug: str, name: str) -> HttpRespon
         "found": found,
         "active": found.stage.active,
         "now": timezone.now(),
-        "stage_means": STAGES.get(agent.stage, ""),
+        "stage_means": agents.STAGES.get(agent.stage, ""),
         "barred": found.stage.bar(agent, tool) if one.access.word != "NOT_PINNED" else None,
         "people": permissions.humans(place, agent),
         "month": usage.of_tools(

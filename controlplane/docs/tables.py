@@ -66,7 +66,7 @@ def _command(name: str, command: BaseCommand) -> str:
     helps = {choice.dest: choice.help or "" for choice in told._choices_actions}
     for verb, sub in told.choices.items():
         lines.append((f"{name} {verb}", [action for action in sub._actions if action.dest != "help"]))
-    says = "\n".join(f"- `{name} {verb}`: {helps.get(verb) or 'see its options'}" for verb in told.choices if helps.get(verb))
+    says = "\n".join(f"- `{name} {verb}`: {helps[verb]}" for verb in told.choices if helps.get(verb))
     return f"### {name}\n\n{command.help}\n\n{says}\n\n{_options(lines)}"
 
 

@@ -12,7 +12,7 @@ from controlplane.templatetags import ui
 
 register = template.Library()
 
-_WORDS = {"AUTO": "Auto", "ONE": "One human", "TWO": "Two humans", "REFUSED": "Refused"}
+_WORDS = {name: word for name, (word, _, _) in ui.TIERS.items()}
 _TONES = {"AUTO": ("neut", "check"), "ONE": ("warn", "person"), "TWO": ("bad", "people"), "REFUSED": ("neut", "cross")}
 _NOTHING = mark_safe('<span class="none">·<span class="vh">not pinned</span></span>')
 
@@ -54,12 +54,6 @@ def condition(cell: access.Access) -> str:
 def tone(word: str) -> str:
     """The colour of a change in access."""
     return {"Gained": "warn-b", "Loosened": "warn-b", "Both ways": "viol-b", "Tightened": "ok-b", "Lost": "ok-b"}.get(word, "neut-b")
-
-
-@register.filter
-def tiername(tier: str) -> str:
-    """How many humans, in words."""
-    return _WORDS.get(tier, tier)
 
 
 @register.simple_tag

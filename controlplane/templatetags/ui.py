@@ -172,7 +172,7 @@ def thousands(number: int) -> str:
     return f"{number:,}"
 
 
-@register.simple_tag
+@register.filter
 def tier_word(name: str) -> str:
     """How many humans, as a word."""
     return TIERS.get(str(name), (str(name),))[0]
@@ -212,15 +212,6 @@ def value(found: Any) -> str:
     if isinstance(found, list) and all(isinstance(item, str | int) for item in found):
         return visible(", ".join(map(str, found)) or "(none)")
     return visible(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False))
-
-
-@register.filter
-def side(change: dict[str, Any], name: str) -> str:
-    """One side of a change; an amount in cents as money, because that is how people read it."""
-    found = change.get(name)
-    if isinstance(found, int) and not isinstance(found, bool) and str(change.get("pointer", "")).endswith("_cents"):
-        return money.dollars(found * 10_000)
-    return value(found)
 
 
 @register.filter
