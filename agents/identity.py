@@ -192,11 +192,15 @@ OVERLAP = datetime.timedelta(hours=24)
 
 
 def roll(*, by: Principal, key: Key) -> Issued:
-    """A new key in the place of an agent's key, which goes on for a day. Raises Conflict when it is over."""
+    """A new key in the place of an agent's key, which goes on for a day. Raises Conflict when it is over, or of a run or a person."""
     with tenancy.within(by.organisation):
         now = timezone.now()
         held = Key.objects.select_related("agent").select_for_update(of=("self",)).get(id=key.id)
-        if held.revoked_at is not None or (held.expires_at is not None and held.expires_at <= now) or held.agent is None:
+        if held.kind != Key.Kind.AGENT or held.agent is None:
+            raise organisations.Conflict(
+                "Only an agent's own key is rolled.", rule="key", current=held.kind, limit="agent", next_step="Issue a new key."
+            )
+        if held.revoked_at is not None or (held.expires_at is not None and held.expires_at <= now):
             raise organisations.Conflict(
                 "This key is over already.", rule="key", current="revoked or expired", limit="active", next_step="Issue a new key."
             )

@@ -95,6 +95,14 @@ def test_a_key_is_issued_rolled_and_revoked_by_forms_and_its_secret_is_shown_onc
     assert world.events("key.*") == ["key.issued", "key.issued", "key.rolled", "key.revoked", "key.refused"]
 
 
+def test_a_key_of_one_run_does_not_become_a_key_of_its_agent(world: World) -> None:
+    run = world.start()
+    refused = browser(world, "olga").post(f"{root(world)}/agents/teller/keys/{run.principal.key}/roll")
+    assert refused.status_code == 422
+    assert "agent&#x27;s own key is rolled" in text(refused)
+    assert world.events("key.rolled") == []
+
+
 def test_keys_of_another_agent_organisation_or_without_the_permission_are_not_there(world: World, elsewhere: World) -> None:
     other = identity.issue(by=elsewhere.people["olga"], agent=elsewhere.agent).key
     mine = identity.issue(by=world.people["olga"], agent=world.agent).key
