@@ -100,7 +100,7 @@ def _counts() -> Iterable[Metric]:
     ):
         yield GaugeMetricFamily(f"remit_work_{name.replace('oldest_s', 'oldest_seconds')}", what, value=waiting[name])
     families = {
-        "call": GaugeMetricFamily("remit_calls_unfinished", "Calls that are not over, by state and kind", labels=["state", "kind"]),
+        "call": GaugeMetricFamily("remit_calls_unfinished", "Calls that are not over, by state", labels=["state", "kind"]),
         "run": GaugeMetricFamily("remit_runs_unfinished", "Runs that are not over, by state", labels=["state", "kind"]),
         "request": GaugeMetricFamily("remit_requests_open", "Requests that wait for people", labels=["state", "kind"]),
         "effect": GaugeMetricFamily("remit_effects_unsettled", "Effects whose outcome is not known", labels=["state", "kind"]),

@@ -11,7 +11,7 @@ CREATE INDEX run_unfinished ON agents_run (organisation_id, started_at) WHERE st
 CREATE FUNCTION installation_counts() RETURNS TABLE (what text, state text, kind text, number bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     -- calls under way, by the work that waits for them: an index on their states would be rewritten by every call
-    SELECT 'call', CASE w.kind WHEN 'call.recover' THEN 'ADMITTED' WHEN 'call.resume' THEN 'APPROVED' ELSE 'SENDING' END, 'TOOL', count(*)
+    SELECT 'call', CASE w.kind WHEN 'call.recover' THEN 'ADMITTED' WHEN 'call.resume' THEN 'APPROVED' ELSE 'SENDING' END, '', count(*)
     FROM public.agents_work w WHERE w.kind IN ('call.recover', 'call.resume', 'effect.reconcile') GROUP BY 2
     UNION ALL
     SELECT 'run', r.state, '', count(*) FROM public.agents_run r WHERE r.state IN ('QUEUED', 'RUNNING', 'WAITING') GROUP BY 2

@@ -312,7 +312,13 @@ def test_the_installation_is_counted_and_no_tenant_is_named(world: World, elsewh
         one.start().call("pay", {"account": "a", "amount": 50})
     assert number('remit_requests_open{kind="",state="OPEN"}') == before + 2
     assert number('remit_runs_unfinished{kind="",state="WAITING"}') >= 2
+    sent = number('remit_calls_unfinished{kind="",state="APPROVED"}')
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute("select work_ring(%s, 'call.resume', 'C-0000000000')", [world.organisation])
+    assert number('remit_calls_unfinished{kind="",state="APPROVED"}') == sent + 1, "a tool's or a model's"
     assert number("remit_work_oldest_seconds") >= 0
+    with tenancy.within(world.organisation), connection.cursor() as cursor:
+        cursor.execute("delete from agents_work where organisation_id = %s", [world.organisation])
 
 
 def test_the_role_that_counts_sees_states_and_nothing_else() -> None:
