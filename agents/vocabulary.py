@@ -7,7 +7,7 @@ What a policy cannot see is listed by `Vocabulary.invisible`, never silently gue
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
@@ -92,7 +92,12 @@ def clock(now: datetime) -> tuple[int, int, int]:
     if now.tzinfo is None:
         raise ValueError("a policy's clock needs a time zone")
     utc = now.astimezone(UTC)
-    return utc.hour, utc.isoweekday(), utc.year * 10_000 + utc.month * 100 + utc.day
+    return utc.hour, utc.isoweekday(), day(utc)
+
+
+def day(of: date) -> int:
+    """A date as policies see it."""
+    return of.year * 10_000 + of.month * 100 + of.day
 
 
 def _record(**fields: shapes.Shape) -> shapes.Shape:

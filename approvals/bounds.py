@@ -34,12 +34,13 @@ def of(request: Request, tool: tools.Facts) -> list[Bound]:
     if question is None or not isinstance(compiled, cedar.Compiled) or request.is_draft:
         return []
     found: list[Bound] = []
-    for name in _numbers(tool, arguments):
+    for name in numbers(tool, arguments):
         found += _bounds(request, compiled, question, name, _least(tool, name))
     return found
 
 
-def _numbers(tool: tools.Facts, arguments: Mapping[str, Any]) -> list[str]:
+def numbers(tool: tools.Facts, arguments: Mapping[str, Any]) -> list[str]:
+    """The first few arguments that are whole numbers, in the order of the schema."""
     named = tools.schema(tool.input_schema).get("properties", {})
     whole = [name for name in named if named[name].get("type") == "integer"]
     return [name for name in whole if isinstance(arguments.get(name), int) and not isinstance(arguments[name], bool)][:MOST_ARGUMENTS]

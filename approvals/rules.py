@@ -13,7 +13,7 @@ from typing import Any
 from agents import cedar, organisations, policies, runs, tools, vocabulary
 from agents.models import PolicySet, Workspace
 from agents.organisations import Principal
-from approvals import requests, tiers
+from approvals import bounds, requests, tiers
 from approvals.models import Request
 from audit import outcomes, tenancy
 
@@ -49,8 +49,8 @@ class BackTest:
     wrong: Sequence[Request]
 
 
-def why_not(request: Request, tool: tools.Facts) -> str:
-    """Why no rule is offered for this request, or nothing. Call inside `tenancy.within`."""
+def why_not(request: Request, tool: tools.Facts, holding: Sequence[cedar.Policy] | None = None) -> str:
+    """Why no rule is offered for this request, or nothing. `holding` saves reading the rules in force. Call inside `tenancy.within`."""
     if request.required != 1 or not tool.is_reversible:
         return f"What {'takes two humans' if request.required != 1 else 'cannot be taken back'} is not made automatic from here."
     if tool.redact or "[redacted" in request.call.arguments:
@@ -59,13 +59,12 @@ def why_not(request: Request, tool: tools.Facts) -> str:
         return "It is held by the agent's stage or purse, and no rule lifts those."
     if not isinstance(runs.kept(request.call.arguments), dict):
         return "Its arguments are too long to be kept whole, and a rule is no wider than what people see."
-    if not _holding(request):
-        return "No rule holds it that an exception could lift."
-    return ""
+    if holding is None:
+        holding = _holding(request, policies.in_force(request.organisation_id, request.workspace_id)[1])
+    return "" if holding else "No rule holds it that an exception could lift."
 
 
-def _holding(request: Request) -> list[cedar.Policy]:
-    _, compiled = policies.in_force(request.organisation_id, request.workspace_id)
+def _holding(request: Request, compiled: cedar.Compiled | cedar.PolicyRejected | None) -> list[cedar.Policy]:
     if not isinstance(compiled, cedar.Compiled):
         return []
     found = [compiled.policies[id] for id in request.policies if id in compiled.policies]
@@ -79,15 +78,14 @@ def _arguments(request: Request) -> dict[str, Any]:
 
 def number(request: Request, tool: tools.Facts) -> str:
     """The whole-number argument that a rule would bound; "" when there is none."""
-    arguments = _arguments(request)
-    named = tools.schema(tool.input_schema).get("properties", {})
-    whole = [name for name in named if named[name].get("type") == "integer" and isinstance(arguments.get(name), int)]
-    return whole[0] if whole else ""
+    return next(iter(bounds.numbers(tool, _arguments(request))), "")
 
 
 def draft(request: Request, tool: tools.Facts, *, limit: int | None = None, until: datetime.date | None = None) -> Draft:
     """The proposal for this request, no wider than it. Raises NoRule or cedar.PolicyRejected. Call inside `tenancy.within`."""
-    why = why_not(request, tool)
+    active, current = policies.in_force(request.organisation_id, request.workspace_id)
+    holding = _holding(request, current)
+    why = why_not(request, tool, holding)
     today = requests.database_now().date()
     until = until or today + datetime.timedelta(days=USUAL_DAYS)
     arguments, argument = _arguments(request), number(request, tool)
@@ -98,17 +96,15 @@ def draft(request: Request, tool: tools.Facts, *, limit: int | None = None, unti
         why = why or f"A rule ends within {MOST_DAYS} days."
     if why:
         raise NoRule(why, rule="narrowest rule", current=request.id, limit="as narrow as this request", next_step="Approve it alone.")
-    active, _ = policies.in_force(request.organisation_id, request.workspace_id)
     assert active is not None  # something held the request
-    holding = _holding(request)
     clause, words = _clause(request, tool, argument, limit, until)
     text = active.cedar
     for policy in holding:
         text = text.replace(policy.text, _with(policy.text, clause, request.id))
-    registry = Workspace.objects.values_list("registry", flat=True).get(id=request.workspace_id)
+    registry = policies.registry_of(request.workspace_id)
     compiled = cedar.compile(text, policies.words_of(request.organisation_id, request.workspace_id, registry))
     question = policies.asked(request.call.decision, {**arguments, **({argument: limit} if argument else {})})
-    said = compiled.decide(replace(question, day=_day(today))) if question else None
+    said = compiled.decide(replace(question, day=vocabulary.day(today))) if question else None
     if said is None or tiers.tier_for(policy_tier=said.tier, stage=request.run.agent.stage, is_draft=False) != tiers.AUTO:
         raise NoRule(
             "Something besides these rules asks for a person: the agent's stage, or another rule.",
@@ -118,10 +114,6 @@ def draft(request: Request, tool: tools.Facts, *, limit: int | None = None, unti
             next_step="Approve it alone.",
         )
     return Draft(text, clause, words, tuple(policy.id for policy in holding), argument, limit, until, compiled)
-
-
-def _day(date: datetime.date) -> int:
-    return date.year * 10_000 + date.month * 100 + date.day
 
 
 def _clause(request: Request, tool: tools.Facts, argument: str, limit: int | None, until: datetime.date) -> tuple[str, str]:
@@ -135,7 +127,7 @@ def _clause(request: Request, tool: tools.Facts, argument: str, limit: int | Non
     for choice, value in _choices(tool, _arguments(request)):
         parts += [f"context.args has {choice}", f"context.args.{choice} == {json.dumps(value)}"]
         said += f" and {choice} is {value}"
-    return " && ".join([*parts, f"context.day <= {_day(until)}"]), f"{said}, until {until:%d %b %Y}."
+    return " && ".join([*parts, f"context.day <= {vocabulary.day(until)}"]), f"{said}, until {until:%d %b %Y}."
 
 
 def _choices(tool: tools.Facts, arguments: dict[str, Any]) -> list[tuple[str, str]]:
@@ -175,9 +167,9 @@ def back_test(request: Request, found: Draft) -> BackTest:
 def _would_pass(row: Request, found: Draft) -> bool:
     arguments = runs.kept(row.call.arguments)
     question = policies.asked(row.call.decision, arguments) if isinstance(arguments, dict) else None
-    if question is None or not isinstance(question, vocabulary.Request):
+    if question is None:
         return False
-    said = found.compiled.decide(replace(question, day=_day(min(row.opened_at.date(), found.until))))
+    said = found.compiled.decide(replace(question, day=vocabulary.day(min(row.opened_at.date(), found.until))))
     return said.allowed and tiers.tier_for(policy_tier=said.tier, stage=row.run.agent.stage, is_draft=False) == tiers.AUTO
 
 
