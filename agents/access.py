@@ -120,8 +120,6 @@ def access_with(
     if not (given or subject) or (not found.rules and not found.limits) or not isinstance(compiled, cedar.Compiled):
         return found
     tool = ground.pinned[agent.id][name]
-    if ground.bar(agent, tool) is not None:
-        return found
     facts = vocabulary.AgentFacts(
         slug=agent.slug, category=agent.category, stage=agent.stage, workspace=agent.workspace_id, owner=agent.owner_id
     )
@@ -347,12 +345,9 @@ def _apart(clause: Any) -> Iterator[Any]:
 
 def _looks_at(policy: cedar.Policy, known: Mapping[str, Any]) -> Iterator[str]:
     """The unknown values that a rule looks at, as people name them: amount, hour."""
+    yield from conditions.mentioned(policy)
     for node in policy_trees.nodes(policy.tree):
         match node:
-            case pst.GetAttr(base=pst.GetAttr(base=pst.Var(name="context"), attr="args"), attr=name):
-                yield name
-            case pst.HasAttr(base=pst.GetAttr(base=pst.Var(name="context"), attr="args"), attrs=attributes):
-                yield attributes[0]
             case pst.GetAttr(base=pst.Var(name="context"), attr=name) if isinstance(known.get(name), dict):
                 yield name
 

@@ -143,8 +143,6 @@ def _range(members: list[_Region], said: Callable[[Decimal], str]) -> str:
         return f"is {said(low.at)} to {said(high.at)}"
     if not low:
         return f"is {said(high.at)} or less" if high and high.included else f"is less than {said(high.at)}" if high else "is any number"
-    if high and low.included and high.included:
-        return f"is {said(low.at)} to {said(high.at)}"
     from_ = f"is {said(low.at)} or more" if low.included else f"is more than {said(low.at)}"
     to = "" if not high else f", up to {said(high.at)}" if high.included else f", but less than {said(high.at)}"
     return from_ + to

@@ -23,7 +23,6 @@ MOST_CALLS = 20_000
 COMMON = 50  # a word that so many of the newest runs have is common
 COUNTED = 1_000  # facets are counted over this many of the newest runs that match
 CAP_CODES = ("limit_reached", "budget_exceeded")
-TROUBLED = (Run.State.FAILED, Run.State.STOPPED, Run.State.EXPIRED)
 HUMANS = ("ONE", "TWO")
 VALUES: dict[str, Combinable] = {
     "started": F("started_at"),
@@ -133,12 +132,6 @@ class Bin:
     start: datetime.datetime
     end: datetime.datetime
     states: Mapping[str, int]
-
-
-def narrowed(found: QuerySet[Run], wanted: Wanted) -> QuerySet[Run]:
-    """Only the runs that are wanted, whatever that costs. Call inside `tenancy.within`."""
-    near = _indexed(found, wanted)
-    return _opened(_said(near, wanted.words) if wanted.words else near, wanted)
 
 
 def _indexed(found: QuerySet[Run], wanted: Wanted) -> QuerySet[Run]:
@@ -313,17 +306,3 @@ def over_time(seen: Look, *, bins: int) -> list[Bin]:
     for each in seen.seen:
         states[(each.at - first) // length][each.state] += 1
     return [Bin(first + length * number, first + length * (number + 1), states[number]) for number in range(bins)]
-
-
-def beside(found: QuerySet[Run], wanted: Wanted, run: Run) -> tuple[str, str]:
-    """The ids of the runs just newer and just older in the list by time, or nothing. Call inside `tenancy.within`."""
-    near = _indexed(found, wanted)
-    near = _said(near, wanted.words) if wanted.words else near
-    ids = []
-    for way, sign in (("gt", ""), ("lt", "-")):
-        there = near.filter(Q(**{f"started_at__{way}": run.started_at}) | Q(started_at=run.started_at, **{f"id__{way}": run.id}))
-        if wanted.is_costly:
-            edge = there.order_by(f"{sign}started_at").values_list("started_at", flat=True)[LOOKED : LOOKED + 1]
-            there = there.filter(**{f"started_at__{'lte' if way == 'gt' else 'gte'}": edge[0]}) if edge else there
-        ids.append(next(iter(_opened(there, wanted).order_by(f"{sign}started_at", f"{sign}id").values_list("id", flat=True)[:1]), ""))
-    return ids[0], ids[1]

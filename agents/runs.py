@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from agents import organisations, tools
 from agents.models import Agent, Call, Capability, Effect, Run, Step
@@ -174,40 +174,11 @@ def add_step(*, run: Run, kind: str, content: Mapping[str, Any], call: str = "",
     )
 
 
-MOST_COUNTED = 1000  # facets and totals are counted over this many of the newest rows, so that a page costs the same at any size
-
-
-def narrowed(
-    found: QuerySet[Run],
-    *,
-    text: str = "",
-    since: datetime.datetime | None = None,
-    over_since: datetime.datetime | None = None,
-    refused: bool = False,
-) -> QuerySet[Run]:
-    """Only runs whose id begins with the text, or whose reference or title holds it; that started (or ended) since; that met a refusal."""
+def narrowed(found: QuerySet[Run], *, text: str = "", over_since: datetime.datetime | None = None) -> QuerySet[Run]:
+    """Only runs whose id begins with the text, or whose reference or title holds it; that ended since then."""
     if text:
         found = found.filter(Q(id__startswith=text.upper()) | Q(reference__icontains=text) | Q(title__icontains=text))
-    if since is not None:
-        found = found.filter(started_at__gte=since)
-    if over_since is not None:
-        found = found.filter(finished_at__gte=over_since)
-    return found.filter(Exists(Call.objects.filter(run_id=OuterRef("id"), state=Call.State.REFUSED))) if refused else found
-
-
-def beyond(found: QuerySet[Run], last: str) -> QuerySet[Run]:
-    """What comes after the run `last` in a list that is newest first; nothing when there is no such run."""
-    at = Run.objects.filter(id=last).values_list("started_at", flat=True).first()
-    if at is None:
-        return found.none()
-    return found.filter(Q(started_at__lt=at) | Q(started_at=at, id__lt=last))
-
-
-def counted(found: QuerySet[Run]) -> dict[str, int]:
-    """How many of the newest of these runs are in each state."""
-    newest = found.order_by("-started_at", "-id").values("id")[:MOST_COUNTED]
-    rows = Run.objects.filter(id__in=newest).values("state").annotate(runs=Count("id")).order_by()
-    return {row["state"]: row["runs"] for row in rows}
+    return found if over_since is None else found.filter(finished_at__gte=over_since)
 
 
 def tally(workspace: str, *, since: datetime.datetime, by: str = "state") -> dict[str, dict[str, int]]:
