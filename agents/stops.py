@@ -143,9 +143,7 @@ def end(*, by: Principal, identifier: str) -> bool:
         due = Stop.objects.filter(id=identifier, released_at=None, ends_at__lte=Moment())
         if stop is None or not due.update(released_at=Moment(), released_by=by.id):
             return False
-        workspace = ""
-        if stop.scope != Stop.Scope.ORGANISATION:
-            workspace = locate(stop.scope, stop.target, by=by)[1]
+        workspace = locate(stop.scope, stop.target, by=by)[1]
         log.append("stop.ended", by=by, subject=stop.id, workspace=workspace, detail={"scope": stop.scope, "target": stop.target})
     return True
 
@@ -185,17 +183,10 @@ def check(stops: Sequence[Mapping[str, Any]], scopes: Sequence[Sequence[str]]) -
 
 def of_workspace(workspace: str, *, organisation: str) -> QuerySet[Stop]:
     """Every switch that was ever on over this workspace or something in it, newest first. Call inside `tenancy.within`."""
-    agents = Agent.objects.filter(workspace_id=workspace)
-    inside = {
-        Stop.Scope.AGENT: agents.values("id"),
-        Stop.Scope.TOOL: Tool.objects.filter(workspace_id=workspace).values("id"),
-        Stop.Scope.CONNECTOR: Connector.objects.filter(workspace_id=workspace).values("id"),
-        Stop.Scope.RUN: Run.objects.filter(workspace_id=workspace).values("id"),
-        Stop.Scope.KEY: Key.objects.filter(agent__in=agents.values("id")).values("id"),
-    }
-    found = Q(scope=Stop.Scope.ORGANISATION, target=organisation) | Q(scope=Stop.Scope.WORKSPACE, target=workspace)
-    for scope, targets in inside.items():
-        found |= Q(scope=scope, target__in=targets)
+    found = Q(scope=Stop.Scope.ORGANISATION, target=organisation)
+    for scope, kind in _TARGETS.items():
+        if kind.workspace:
+            found |= Q(scope=scope, target__in=kind.model.objects.filter(**{kind.workspace: workspace}).values("id"))
     return Stop.objects.filter(found).order_by("-engaged_at", "id")
 
 

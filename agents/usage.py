@@ -16,23 +16,19 @@ from agents.models import Pin
 
 MOST_RUNS = 500  # of one agent
 ENOUGH = 30  # runs that are over: under this a rate is not judged
-# `newest` is the same in each: the newest runs of each agent, found by the index of their list.
-_PAIRS = """
-    WITH newest AS MATERIALIZED (
-        SELECT a.id AS agent, r.id AS run FROM agents_agent a
-        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
-                            AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
-        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s)
-    SELECT n.agent, c.name, count(*), count(*) FILTER (WHERE c.state = 'REFUSED'), max(c.created_at), NULL::bigint
-    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL' GROUP BY 1, 2
-    UNION ALL SELECT agent, NULL, NULL, NULL, NULL, count(*) FROM newest GROUP BY 1
-"""
-_DETAIL = """
+# The newest runs of each agent, or of one, found by the index of their list. It stands before the four that follow.
+_NEWEST = """
     WITH newest AS MATERIALIZED (
         SELECT a.id AS agent, a.slug, r.id AS run FROM agents_agent a
         CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
                             AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
-        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s AND (%(agent)s = '' OR a.id = %(agent)s)),
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s AND (%(agent)s = '' OR a.id = %(agent)s))"""
+_PAIRS = """
+    SELECT n.agent, c.name, count(*), count(*) FILTER (WHERE c.state = 'REFUSED'), max(c.created_at), NULL::bigint
+    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL' GROUP BY 1, 2
+    UNION ALL SELECT agent, NULL, NULL, NULL, NULL, count(*) FROM newest GROUP BY 1
+"""
+_DETAIL = """,
     cut AS (SELECT bool_or(runs >= %(most)s) AS reached FROM (SELECT count(*) AS runs FROM newest GROUP BY agent) each)
     SELECT c.name, n.slug, c.state, coalesce(CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END, ''),
            count(*), max(c.created_at), (SELECT reached FROM cut)
@@ -40,22 +36,12 @@ _DETAIL = """
     WHERE %(name)s = '' OR c.name = %(name)s GROUP BY 1, 2, 3, 4
 """
 _TOOK = """
-    WITH newest AS MATERIALIZED (
-        SELECT r.id AS run FROM agents_agent a
-        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
-                            AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
-        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s AND (%(agent)s = '' OR a.id = %(agent)s))
     SELECT c.name, percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM c.finished_at - c.created_at))
     FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL'
     WHERE (%(name)s = '' OR c.name = %(name)s) AND c.state = 'APPLIED' AND c.finished_at IS NOT NULL AND c.tier NOT IN ('ONE', 'TWO')
     GROUP BY 1
 """
 _FAULTS = """
-    WITH newest AS MATERIALIZED (
-        SELECT r.id AS run FROM agents_agent a
-        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
-                            AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
-        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s)
     SELECT fault ->> 'pointer', count(*)
     FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL' AND c.name = %(name)s,
          LATERAL jsonb_array_elements(CASE WHEN c.refusal <> '' AND jsonb_typeof(c.refusal::jsonb -> 'faults') = 'array'
@@ -162,7 +148,7 @@ def by_pair(organisation: str, workspace: str, *, since: datetime.datetime) -> t
     """((agent, tool) -> use, the agents of whom only the newest runs were counted). Call inside `tenancy.within`."""
     found: dict[tuple[str, str], Pair] = {}
     cut: set[str] = set()
-    for agent, name, calls, refused, last, runs in _rows(_PAIRS, organisation, workspace, since):
+    for agent, name, calls, refused, last, runs in _rows(_NEWEST + _PAIRS, organisation, workspace, since):
         if name is not None:
             found[agent, name] = Pair(calls, refused, last)
         elif runs >= MOST_RUNS:
@@ -173,7 +159,7 @@ def by_pair(organisation: str, workspace: str, *, since: datetime.datetime) -> t
 def of_tools(organisation: str, workspace: str, *, since: datetime.datetime, name: str = "", agent: str = "") -> dict[str, Detail]:
     """tool -> its use; of one tool or one agent, or of all. Call inside `tenancy.within`."""
     found: dict[str, Detail] = {}
-    for tool, slug, state, code, calls, last, cut in _rows(_DETAIL, organisation, workspace, since, name=name, agent=agent):
+    for tool, slug, state, code, calls, last, cut in _rows(_NEWEST + _DETAIL, organisation, workspace, since, name=name, agent=agent):
         one = found.setdefault(tool, Detail())
         one.calls, one.whole = one.calls + calls, not cut
         one.last = last if one.last is None or last > one.last else one.last
@@ -181,14 +167,14 @@ def of_tools(organisation: str, workspace: str, *, since: datetime.datetime, nam
         one.agents[slug] = one.agents.get(slug, 0) + calls
         if code:
             one.codes[code] = one.codes.get(code, 0) + calls
-    for tool, seconds in _rows(_TOOK, organisation, workspace, since, name=name, agent=agent):
+    for tool, seconds in _rows(_NEWEST + _TOOK, organisation, workspace, since, name=name, agent=agent):
         found[tool].p95_ms = round(seconds * 1000)
     return found
 
 
 def faults(organisation: str, workspace: str, *, since: datetime.datetime, name: str) -> dict[str, int]:
     """argument (as a pointer) -> how often a call of the tool was refused for it. Call inside `tenancy.within`."""
-    return {pointer or "": calls for pointer, calls in _rows(_FAULTS, organisation, workspace, since, name=name)}
+    return {pointer or "": calls for pointer, calls in _rows(_NEWEST + _FAULTS, organisation, workspace, since, name=name)}
 
 
 def health(organisation: str, agent: str, *, since: datetime.datetime) -> Health:
@@ -199,10 +185,7 @@ def health(organisation: str, agent: str, *, since: datetime.datetime) -> Health
 
 def past(organisation: str, workspace: str, *, since: datetime.datetime, most: int) -> list[Past]:
     """The newest calls on which rules decided, of at most so many runs. Call inside `tenancy.within`."""
-    with connection.cursor() as cursor:
-        given: dict[str, Any] = {"organisation": organisation, "workspace": workspace, "since": since, "most": most}
-        cursor.execute(_PAST, given)
-        return [Past(*row) for row in cursor.fetchall()]
+    return [Past(*row) for row in _rows(_PAST, organisation, workspace, since, most=most)]
 
 
 def pinned_since(workspace: str) -> dict[tuple[str, str], datetime.datetime]:
@@ -212,8 +195,8 @@ def pinned_since(workspace: str) -> dict[tuple[str, str], datetime.datetime]:
     return {(row["agent_version__agent_id"], row["name"]): row["first"] for row in first}
 
 
-def _rows(asked: str, organisation: str, workspace: str, since: datetime.datetime, **more: str) -> Iterable[Any]:
-    given: dict[str, Any] = {"organisation": organisation, "workspace": workspace, "since": since, "most": MOST_RUNS, **more}
+def _rows(asked: str, organisation: str, workspace: str, since: datetime.datetime, **more: Any) -> Iterable[Any]:
+    given = {"organisation": organisation, "workspace": workspace, "since": since, "most": MOST_RUNS, "agent": "", "name": "", **more}
     with connection.cursor() as cursor:
         cursor.execute(asked, given)
         return list(cursor.fetchall())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from agents import organisations
 from agents.models import SavedView, Workspace
@@ -45,7 +45,7 @@ class View:
 
 def listed(*, by: Principal, workspace: Workspace, page: str) -> list[View]:
     """The ready-made views of a list, then those shared in the workspace, then one's own. Call inside `tenancy.within`."""
-    rows = SavedView.objects.filter(workspace=workspace, page=page).filter(Q(member=None) | Q(member_id=by.id)).order_by("name", "id")
+    rows = _visible(by, workspace, page).order_by("name", "id")
     manages = organisations.may(by, "members_manage", workspace.id)
     ready = [View(id="", name=name, query=plain(query)) for name, query in READY.get(page, ())]
     saved = [
@@ -112,8 +112,13 @@ def plain(query: str) -> str:
     return urlencode(sorted(pairs))
 
 
+def _visible(by: Principal, workspace: Workspace, page: str) -> QuerySet[SavedView]:
+    """Those shared in the workspace, and one's own."""
+    return SavedView.objects.filter(workspace=workspace, page=page).filter(Q(member=None) | Q(member_id=by.id))
+
+
 def _check(name: str, query: str, *, by: Principal, workspace: Workspace, page: str) -> None:
-    held = SavedView.objects.filter(workspace=workspace, page=page).filter(Q(member=None) | Q(member_id=by.id)).count()
+    held = _visible(by, workspace, page).count()
     faults = (
         (not name, "A view needs a name.", "Type one."),
         (not query, "Nothing is filtered, so there is nothing to save.", "Filter the list first."),

@@ -6,9 +6,9 @@ from django.db import connection
 
 from agents import organisations
 from agents.organisations import Principal
-from approvals import requests, tiers
+from approvals import remarks, requests, tiers
 from approvals.models import Remark, Request, Terms
-from audit import ids, log, outcomes, redaction, tenancy
+from audit import log, outcomes, tenancy
 
 LARGEST_S, MOST_ROUNDS = 7 * 24 * 3600, 20
 
@@ -41,10 +41,10 @@ def set_terms(*, by: Principal, workspace: str, extend_s: int, extend_most_s: in
     return row
 
 
-def latest(request: Request) -> datetime.datetime:
+def latest(request: Request, under: Terms | None = None) -> datetime.datetime:
     """The last moment to which this request may be extended. Call inside `tenancy.within`."""
     tier = {1: tiers.ONE, 2: tiers.TWO}[request.required]
-    most = datetime.timedelta(seconds=terms(request.workspace_id).extend_most_s)
+    most = datetime.timedelta(seconds=(under or terms(request.workspace_id)).extend_most_s)
     return request.opened_at + tiers.waits(tier, is_draft=request.is_draft) + most
 
 
@@ -63,8 +63,9 @@ def extend(*, by: Principal, request_id: str) -> Request:
     with tenancy.within(by.organisation):
         request = requests.held(by=by, request_id=request_id)
         requests.check(request, by=by, plan_digest=request.plan.digest)
-        last = latest(request)
-        until = min(request.expires_at + datetime.timedelta(seconds=terms(request.workspace_id).extend_s), last)
+        under = terms(request.workspace_id)
+        last = latest(request, under)
+        until = min(request.expires_at + datetime.timedelta(seconds=under.extend_s), last)
         if until <= request.expires_at:
             raise NoMoreTime(
                 "This request was put off as far as this workspace allows.",
@@ -76,11 +77,10 @@ def extend(*, by: Principal, request_id: str) -> Request:
             )
         Request.objects.filter(id=request.id).update(expires_at=until)
         with connection.cursor() as cursor:
-            cursor.execute("update agents_work set due_at = %s where kind = 'request.expire' and subject = %s", [until, request.id])
+            due = "update agents_work set due_at = clock_timestamp() + (%s - moment()) where kind = 'request.expire' and subject = %s"
+            cursor.execute(due, [until, request.id])
         added = int((until - request.expires_at).total_seconds() // 60)
-        row = Remark(id=ids.new("RMK"), request=request, member_id=by.id, kind=Remark.Kind.EXTENSION)
-        row.text = redaction.redact_text(f"took {added} min more, until {until:%H:%M} UTC")
-        row.save(force_insert=True)
+        remarks.add(request, by=by, kind=Remark.Kind.EXTENSION, text=f"took {added} min more, until {until:%H:%M} UTC")
         requests.record(request, by=by, event="request.extended", before=request.expires_at.isoformat(), until=until.isoformat())
         request.refresh_from_db()
     return request

@@ -5,13 +5,12 @@ transaction that votes, never inside it; when the call is sent, everything is ch
 """
 
 import datetime
-import functools
 
 from agents import runs, tools
-from agents.models import Call, PolicySet
+from agents.models import PolicySet
 from agents.organisations import Principal
 from approvals import denials, plans, requests, rules, tiers
-from approvals.models import Plan, Request, Vote
+from approvals.models import Request, Vote
 from audit import tenancy, vault
 from controlplane import effects, examination, gate, recovery
 from controlplane.connectors import interface
@@ -78,9 +77,8 @@ def _look_again(by: Principal, request: Request) -> None:
     elif target.facts.get("would_fail"):
         recovery.void(sending, f"The target changed, and now it would fail: {target.facts['would_fail'].get('message', '')}"[:500])
     else:
-        build = functools.partial(_again, request.plan, tool, arguments, target)
-        requests.replan(by=by, request_id=request.id, build=build)
-
-
-def _again(plan: Plan, tool: tools.Facts, arguments: dict[str, object], target: plans.Target, call: Call) -> Plan:
-    return plans.again(plan, tool=tool, arguments=arguments, target=target, call=call.id)
+        requests.replan(
+            by=by,
+            request_id=request.id,
+            build=lambda held: plans.again(request.plan, tool=tool, arguments=arguments, target=target, call=held.id),
+        )

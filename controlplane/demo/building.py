@@ -20,8 +20,8 @@ from controlplane.demo.scene import Scene
 SYSTEMS = ("helpdesk", "billing", "warehouse", "mail")
 TIMEOUT_MS = 10_000
 FOUNDED = timedelta(days=75)  # before the day it is built, where the clock of the record can be set back
-# How the rules grew: days before today, and what was not yet among them.
 PAUSED = "It asks the same question over and over since this afternoon. Off until Ben has looked."
+# How the rules grew: days before today, and what was not yet among them.
 RULES = ((75, ("refund-two-people", "refund-limit", "mail-one-person")), (52, ("refund-limit",)), (34, ()))
 
 

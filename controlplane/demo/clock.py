@@ -2,7 +2,7 @@
 
 `moment()` is the clock of the record and belongs to the owner of the tables, so the application can give itself no other. Here, and only
 where the demo may exist, the owner's login puts a version in its place that subtracts what a session asks for, and puts the product's own
-back afterwards, whatever happened. A Remit without REMIT_DEMO never holds the other one; `check` of `manage.py doctor` would say so.
+back afterwards, whatever happened. A Remit without REMIT_DEMO never holds the other one.
 """
 
 import os

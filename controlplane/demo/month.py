@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from agents.models import Organisation, Run
 from audit import tenancy
-from controlplane.demo import building, desk, errands, stories
+from controlplane.demo import building, desk, errands, history, stories
 from controlplane.demo.errands import CRASH, DENY, EXPIRE, TWICE, Errand
 from controlplane.demo.scene import Scene
 
@@ -20,12 +20,7 @@ MARK = "month"  # among a run's options: which of them it is
 DENIED, EXPIRED = 27, 12
 LOOPS, SPREES, STRAYED, CRASHED, COURIERS = 22, 12, 55, 45, 3
 OPEN_FROM, OPEN_UNTIL = 6, 20
-REASONS = (
-    "The return has not arrived in the warehouse yet. Ask the customer for the slip.",
-    "This invoice was credited last week by Accounts, see the ledger.",
-    "The customer wants a replacement, not money. Please call them first.",
-    "The amount is for two items and only one came back.",
-)
+REASONS = (*history.REASONS, "The amount is for two items and only one came back.")
 
 
 @dataclass(frozen=True, slots=True)

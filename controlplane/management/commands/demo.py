@@ -1,4 +1,4 @@
-"""`manage.py demo seed | waiting | trigger | tokens`: the demo, from the command line."""
+"""`manage.py demo seed | history | waiting | trigger | tokens | connect | open | links`: the demo, from the command line."""
 
 import os
 import time
