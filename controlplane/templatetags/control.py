@@ -34,5 +34,5 @@ def dollars_round(micros: int) -> str:
 
 @register.filter
 def at(names: dict[str, str], identifier: str) -> str:
-    """The name of a person by id; the id itself for whoever is no member."""
+    """The name of a person by id, or of anything by its key; the key itself where there is no name."""
     return names.get(identifier, identifier)

@@ -76,6 +76,7 @@ STATES = {
     # agents, tools, policies
     "ACTIVE": ("Active", "ok", "check"),
     "DRAFT": ("Draft", "neut", "policy"),
+    "DRIFTED": ("Changed upstream", "warn", "warn"),
     "RETIRED": ("Retired", "neut", "cross"),
     "PAUSED": ("Paused", "warn", "stop"),
     "READ_ONLY": ("Read-only", "info", "check"),
