@@ -34,7 +34,7 @@ class Conflict(outcomes.Refused):
 
 # The first parts of our own addresses: an organisation of that slug would have no pages.
 RESERVED = frozenset(
-    {"accounts", "api", "demo", "docs", "favicon.ico", "go", "healthz", "keys", "mcp", "metrics", "otlp", "readyz", "start", "static"}
+    {"accounts", "api", "docs", "favicon.ico", "go", "healthz", "keys", "mcp", "metrics", "otlp", "readyz", "start", "static"}
     | {"theme", "ui-kit", "v1", "workspaces", "ws"}
 )
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -67,8 +67,15 @@ def may(principal: Principal, permission: str, workspace: str) -> bool:
         return True
     if principal.kind != "person":
         return False
+    place = Workspace(organisation_id=principal.organisation, id=workspace)
+    memory = tenancy.memory()
+    if memory is not None:  # a page asks for each of its rows
+        key = ("held", principal.user, workspace)
+        if key not in memory:
+            memory[key] = held(principal, place)
+        return permission in memory[key]
     user = get_user_model().objects.filter(pk=principal.user, is_active=True).first()
-    return user is not None and user.has_perm(f"agents.{permission}", Workspace(organisation_id=principal.organisation, id=workspace))
+    return user is not None and user.has_perm(f"agents.{permission}", place)
 
 
 def require(principal: Principal, permission: str, workspace: str) -> None:

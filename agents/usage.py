@@ -12,9 +12,10 @@ from typing import Any
 from django.db import connection
 from django.db.models import Min
 
-from agents.models import Pin
+from agents.models import Agent, Pin
 
 MOST_RUNS = 500  # of one agent
+MOST_IN_ALL = 5_000  # of all agents of a workspace together: many agents share it
 ENOUGH = 30  # runs that are over: under this a rate is not judged
 # The newest runs of each agent, or of one, found by the index of their list. It stands before the four that follow.
 _NEWEST = """
@@ -148,10 +149,11 @@ def by_pair(organisation: str, workspace: str, *, since: datetime.datetime) -> t
     """((agent, tool) -> use, the agents of whom only the newest runs were counted). Call inside `tenancy.within`."""
     found: dict[tuple[str, str], Pair] = {}
     cut: set[str] = set()
-    for agent, name, calls, refused, last, runs in _rows(_NEWEST + _PAIRS, organisation, workspace, since):
+    most = _most_of_each(workspace)
+    for agent, name, calls, refused, last, runs in _rows(_NEWEST + _PAIRS, organisation, workspace, since, most=most):
         if name is not None:
             found[agent, name] = Pair(calls, refused, last)
-        elif runs >= MOST_RUNS:
+        elif runs >= most:
             cut.add(agent)
     return found, frozenset(cut)
 
@@ -159,7 +161,8 @@ def by_pair(organisation: str, workspace: str, *, since: datetime.datetime) -> t
 def of_tools(organisation: str, workspace: str, *, since: datetime.datetime, name: str = "", agent: str = "") -> dict[str, Detail]:
     """tool -> its use; of one tool or one agent, or of all. Call inside `tenancy.within`."""
     found: dict[str, Detail] = {}
-    for tool, slug, state, code, calls, last, cut in _rows(_NEWEST + _DETAIL, organisation, workspace, since, name=name, agent=agent):
+    asked = {"name": name, "agent": agent, "most": MOST_RUNS if agent else _most_of_each(workspace)}
+    for tool, slug, state, code, calls, last, cut in _rows(_NEWEST + _DETAIL, organisation, workspace, since, **asked):
         one = found.setdefault(tool, Detail())
         one.calls, one.whole = one.calls + calls, not cut
         one.last = last if one.last is None or last > one.last else one.last
@@ -167,14 +170,15 @@ def of_tools(organisation: str, workspace: str, *, since: datetime.datetime, nam
         one.agents[slug] = one.agents.get(slug, 0) + calls
         if code:
             one.codes[code] = one.codes.get(code, 0) + calls
-    for tool, seconds in _rows(_NEWEST + _TOOK, organisation, workspace, since, name=name, agent=agent):
+    for tool, seconds in _rows(_NEWEST + _TOOK, organisation, workspace, since, **asked):
         found[tool].p95_ms = round(seconds * 1000)
     return found
 
 
 def faults(organisation: str, workspace: str, *, since: datetime.datetime, name: str) -> dict[str, int]:
     """argument (as a pointer) -> how often a call of the tool was refused for it. Call inside `tenancy.within`."""
-    return {pointer or "": calls for pointer, calls in _rows(_NEWEST + _FAULTS, organisation, workspace, since, name=name)}
+    most = _most_of_each(workspace)
+    return {pointer or "": calls for pointer, calls in _rows(_NEWEST + _FAULTS, organisation, workspace, since, name=name, most=most)}
 
 
 def health(organisation: str, agent: str, *, since: datetime.datetime) -> Health:
@@ -193,6 +197,11 @@ def pinned_since(workspace: str) -> dict[tuple[str, str], datetime.datetime]:
     rows = Pin.objects.filter(agent_version__agent__workspace_id=workspace).order_by()
     first = rows.values("agent_version__agent_id", "name").annotate(first=Min("agent_version__created_at"))
     return {(row["agent_version__agent_id"], row["name"]): row["first"] for row in first}
+
+
+def _most_of_each(workspace: str) -> int:
+    agents = Agent.objects.filter(workspace_id=workspace).count()
+    return max(20, min(MOST_RUNS, MOST_IN_ALL // max(agents, 1)))
 
 
 def _rows(asked: str, organisation: str, workspace: str, since: datetime.datetime, **more: Any) -> Iterable[Any]:

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from audit import events, log
 from audit.models import Entry
 
-COUNTED = 10_000  # entries that facets and the histogram are counted over, the newest
+COUNTED = 2_000  # entries that facets and the histogram are counted over, the newest
 LOOKED = 50_000  # entries in which words are looked for, the newest
 BARS = 48
 TOP = 8

@@ -60,10 +60,20 @@ def within(organisation_id: str, *, durable: bool = False, read_only: bool = Fal
                 if read_only:
                     cursor.execute("set transaction read only")
         connection.remit_organisation = organisation_id  # type: ignore[attr-defined]
+        if outer is None:
+            connection.remit_memory = {} if read_only else None  # type: ignore[attr-defined]
         try:
             yield
         finally:
             connection.remit_organisation = outer  # type: ignore[attr-defined]
+            if outer is None:
+                connection.remit_memory = None  # type: ignore[attr-defined]
+
+
+def memory() -> dict[Any, Any] | None:
+    """What a transaction that only reads may remember until it ends, so that it asks once; None in every other."""
+    found: dict[Any, Any] | None = getattr(connection, "remit_memory", None)
+    return found
 
 
 # Django gives each foreign key and each text key an index of its own. Every search starts with the organisation, so they would only

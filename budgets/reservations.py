@@ -1,5 +1,6 @@
 """Caps, and what was spent and is held against them. Money moves only in the database's own functions (`sql/ledger.sql`)."""
 
+import datetime
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -102,25 +103,39 @@ def balances(organisation: str) -> list[Balance]:
     """Every capped or used level but runs, organisation first. Call inside `tenancy.within`."""
     order = {"organisation": 0, "workspace": 1, "agent": 2}
     caps = {(cap.level, cap.target): cap for cap in Cap.objects.all()}
-    used = {(row.level, row.target) for row in Window.objects.exclude(level="run").only("level", "target")}
-    return [
-        balance(level, target, caps.get((level, target)))
-        for level, target in sorted(used | set(caps), key=lambda pair: (order[pair[0]], pair[1]))
-    ]
+    starts = {period: _start(period) for period in {Cap.Period.MONTH.value, *(cap.period for cap in caps.values())}}
+    windows = Window.objects.filter(level__in=order)  # not "every level but": there is one of each run
+    used = set(windows.values_list("level", "target").distinct())
+    now = {(row.level, row.target, row.starts_at): row for row in windows.filter(starts_at__in=set(starts.values()))}
+
+    def one(level: str, target: str) -> Balance:
+        cap = caps.get((level, target))
+        period = cap.period if cap else Cap.Period.MONTH.value
+        return _balance(level, target, period, cap, now.get((level, target, starts[period])))
+
+    return [one(level, target) for level, target in sorted(used | set(caps), key=lambda pair: (order[pair[0]], pair[1]))]
 
 
 def balance(level: str, target: str, cap: Cap | None = None) -> Balance:
     """One level's purse now. Call inside `tenancy.within`."""
     cap = cap or Cap.objects.filter(level=level, target=target).first()
-    period = "total" if level == "run" else cap.period if cap else Cap.Period.MONTH
+    period = "total" if level == "run" else cap.period if cap else Cap.Period.MONTH.value
+    return _balance(level, target, period, cap, Window.objects.filter(level=level, target=target, starts_at=_start(period)).first())
+
+
+def _start(period: str) -> datetime.datetime:
+    """When the period under way began, in the organisation's zone."""
     with connection.cursor() as cursor:
         cursor.execute("select budget_window_start(%s)", [period])
-        start = cursor.fetchone()[0]
-    row = Window.objects.filter(level=level, target=target, starts_at=start).first()
+        found: datetime.datetime = cursor.fetchone()[0]
+    return found
+
+
+def _balance(level: str, target: str, period: str, cap: Cap | None, row: Window | None) -> Balance:
     return Balance(
         level=level,
         target=target,
-        period=str(period),
+        period=period,
         cap=cap.cap_micros if cap else None,
         spent=row.spent if row else 0,
         reserved=row.reserved if row else 0,
