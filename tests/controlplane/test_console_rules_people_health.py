@@ -173,7 +173,7 @@ def test_what_no_rule_can_see_is_listed_where_rules_are_written(world):
     sam = browsing.browser(world, "sam")
     assert "No rule sees these arguments" not in sam.text("/policies/propose")
     with tenancy.within(world.organisation):
-        connector = tools.active(world.workspace.id).first().tool.connector
+        connector = tools.active(world.workspace.id)[0].tool.connector
     shape = {"type": "object", "properties": {"name": {"type": "string"}, "freely": {"type": "object"}}}
     offers.record(by=world.people["olga"], connector=connector, offers=[offers.Offer("label", "Label", "A label.", shape, None)])
     tools.confirm(by=world.people["olga"], name="label", workspace=world.workspace, classification=worlds.CLASSES["slow_read"])
