@@ -157,7 +157,7 @@ def test_a_back_test_asks_with_the_day_of_the_call(world):
     assert [(move.before, move.after, move.calls) for move in found.moves] == [("AUTO", "ONE", 1)]
 
 
-def test_a_call_whose_record_lacks_a_word_is_unclear_or_asked_without_it(world):
+def test_a_call_whose_record_lacks_a_word_is_asked_about_without_it(world):
     said = world.start().call("get_account", {"account": "a"})
     with tenancy.within(world.organisation):
         call = Call.objects.filter(id=said.call)
