@@ -92,8 +92,8 @@ def by_urgency(found: QuerySet[Request], since: datetime.datetime) -> QuerySet[R
 
 
 def by_time(found: QuerySet[Request], column: str) -> QuerySet[Request]:
-    """The newest first, by when they were opened or decided."""
-    return found.order_by(F(column).desc(nulls_last=True), "-id")
+    """The newest first, by when they were opened or decided: the order of an index, so what was not decided is left out."""
+    return found.filter(**{f"{column}__isnull": False}).order_by(f"-{column}", "-id")
 
 
 def beyond(found: QuerySet[Request], column: str, value: Any, identifier: str) -> QuerySet[Request]:
