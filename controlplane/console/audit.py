@@ -255,8 +255,8 @@ def _grouped() -> list[tuple[str, list[str]]]:
 
 
 def _chips(asked: dict[str, str]) -> list[tuple[str, str, str]]:
-    """(filter, value, the query string without it)."""
+    """(filter, value, the address without it)."""
     return [
-        (WORDS.get(name, name), value, urlencode({other: text for other, text in asked.items() if other != name}))
+        (WORDS.get(name, name), value, "?" + urlencode({other: text for other, text in asked.items() if other != name}))
         for name, value in asked.items()
     ]

@@ -69,8 +69,6 @@ def context(now: datetime.datetime) -> dict[str, Any]:
         "chosen": [("status", "failed", "?q=agent"), ("words", HOSTILE, "?q=status")],
         "refused": refused,
         "refused_badly": {"message": HOSTILE, "rule": HOSTILE, "current": HOSTILE, "limit": "1", "who": HOSTILE, "next": HOSTILE},
-        "steps": [(now, "Dana approved", "check"), (now, "Sent to billing", "arrow"), (now, HOSTILE, "no such icon")],
-        "names": ["Priya N.", HOSTILE[:60]],
         "stops": [("tool billing_refund", "duplicate refunds")],
         "stops_many": [("tool pay", "a"), ("agent teller", HOSTILE), ("run R-1", "b"), ("run R-2", "c")],
         "cast_shown": [("approver", "Dana"), ("security", "Sam")],

@@ -8,7 +8,6 @@ from django import template
 
 from agents import views
 from audit import tenancy
-from controlplane.templatetags import ui
 
 register = template.Library()
 
@@ -46,18 +45,6 @@ def ident(identifier: str, address: str = "") -> dict[str, Any]:
     return {"id": identifier, "address": address}
 
 
-@register.inclusion_tag("ui/person.html")
-def person(name: str, about: str = "") -> dict[str, Any]:
-    """Somebody, and in what capacity."""
-    return {"name": name, "about": about}
-
-
-@register.inclusion_tag("ui/stat.html")
-def stat(word: str, number: Any, about: str = "", address: str = "") -> dict[str, Any]:
-    """A number with its unit and base; a link to the rows behind it."""
-    return {"word": word, "number": number, "about": about, "address": address}
-
-
 @register.inclusion_tag("ui/spark.html")
 def spark(values: Sequence[float], label: str) -> dict[str, Any]:
     """A line of numbers, drawn by the server. The label says in words what it shows."""
@@ -67,34 +54,10 @@ def spark(values: Sequence[float], label: str) -> dict[str, Any]:
     return {"points": points, "label": label}
 
 
-@register.inclusion_tag("ui/progress.html")
-def progress(given: int, needed: int, names: Sequence[str] = ()) -> dict[str, Any]:
-    """How many people have approved of how many who must."""
-    return {"given": given, "needed": needed, "names": list(names), "steps": [number < given for number in range(needed)]}
-
-
-@register.inclusion_tag("ui/empty.html")
-def empty(title: str, text: str = "", action: str = "", address: str = "") -> dict[str, Any]:
-    """Nothing here: what will be, and one thing to do."""
-    return {"title": title, "text": text, "action": action, "address": address}
-
-
 @register.inclusion_tag("ui/problem.html")
 def problem(refused: dict[str, Any] | None) -> dict[str, Any]:
     """A refusal in full: what, which rule, now and limit, who can change it, what next."""
     return {"refused": refused or {}}
-
-
-@register.inclusion_tag("ui/redacted.html")
-def redacted(what: str, rule: str) -> dict[str, Any]:
-    """Something that was taken out, and by which rule; never asterisks."""
-    return {"what": what, "rule": rule}
-
-
-@register.inclusion_tag("ui/field.html")
-def field(name: str, label: str, value: str = "", help: str = "", error: str = "", kind: str = "text") -> dict[str, Any]:
-    """A field with its label, its help and what is wrong with it."""
-    return {"name": name, "label": label, "value": value, "help": help, "error": error, "kind": kind}
 
 
 @register.inclusion_tag("ui/code.html")
@@ -110,18 +73,12 @@ def chips(chosen: Sequence[tuple[str, str, str]], everything: str = "") -> dict[
 
 
 @register.inclusion_tag("ui/pager.html")
-def pager(first: str = "", further: str = "", what: str = "") -> dict[str, Any]:
-    """To the newest, and to what is older."""
-    return {"first": first, "further": further, "what": what}
+def pager(first: str = "", further: str = "", label: str = "Pages", back: str = "Newest", on: str = "Older") -> dict[str, Any]:
+    """To the beginning of a list, and to what comes next."""
+    return {"first": first, "further": further, "label": label, "back": back, "on": on}
 
 
 @register.inclusion_tag("ui/sorted.html")
 def sorted_head(label: str, address: str, direction: str = "", is_number: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
     """A column head that sorts: its address, and "ascending" or "descending" where it is the one that does."""
     return {"label": label, "address": address, "direction": direction, "is_number": is_number}
-
-
-@register.inclusion_tag("ui/steps.html")
-def timeline(steps: Sequence[tuple[Any, str, str]]) -> dict[str, Any]:
-    """What happened, in order: (when, what, icon)."""
-    return {"steps": [(moment, what, icon if icon in ui.PATHS else "clock") for moment, what, icon in steps]}
