@@ -9,15 +9,11 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from agents.models import Organisation
-from audit import tenancy
 from controlplane import gate
 from tests import world as worlds
-from tests.controlplane import processes
+from tests.controlplane import browsing, processes
 from tests.world import World
 
 CHROMIUM = "/usr/bin/chromium"
@@ -74,17 +70,14 @@ class Visit:
 def visit(chromium: Browser, port: int, world: World, name: str, *, script: bool = True, width: int = 1360, theme: str = "light") -> Visit:
     """A signed-in browser that notes console errors, broken policy rules, failed pages and requests to anybody else."""
     origin = f"http://127.0.0.1:{port}"
-    client = Client()
-    client.force_login(get_user_model().objects.get(pk=world.people[name].user), backend="django.contrib.auth.backends.ModelBackend")
+    client = browsing.signed_in(world, name)
     context: BrowserContext = chromium.new_context(java_script_enabled=script, viewport={"width": width, "height": 860})
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     context.add_cookies(
         [{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": origin}, {"name": "theme", "value": theme, "url": origin}]
     )
     page = context.new_page()
-    with tenancy.within(world.organisation):
-        slug = Organisation.objects.get(id=world.organisation).slug
-    seen = Visit(page, f"{origin}/{slug}/desk")
+    seen = Visit(page, origin + browsing.root_of(world))
     page.on("console", lambda message: seen.faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: seen.faults.append(str(error)))
     page.on(

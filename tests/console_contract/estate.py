@@ -19,7 +19,7 @@ from audit import log, tenancy
 from budgets import reservations
 from controlplane import urls
 from tests import world as worlds
-from tests.controlplane.browsing import HOSTILE, root_of
+from tests.controlplane.browsing import HOSTILE, root_of, signed_in
 
 ROLES = ("owner", "admin", "security", "approver", "finance", "auditor", "builder", "viewer")
 EVERYBODY = frozenset(ROLES)
@@ -165,9 +165,7 @@ def furnish() -> Estate:
     }
     estate = Estate(world, root_of(world), ids)
     for name, role in PEOPLE.items():
-        client = Client()
-        client.force_login(get_user_model().objects.get(pk=world.people[name].user), backend="django.contrib.auth.backends.ModelBackend")
-        estate.clients[role] = client
+        estate.clients[role] = signed_in(world, name)
     return estate
 
 

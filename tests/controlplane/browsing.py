@@ -1,6 +1,7 @@
 """The console as a person's browser asks for it: signed in, following no script. Used by the tests of its pages."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.test import Client
@@ -31,18 +32,31 @@ class Browser:
         return str(answer.content.decode())
 
 
-def root_of(world: worlds.World) -> str:
+def root_of(world: worlds.World, workspace: str = "") -> str:
     with tenancy.within(world.organisation):
-        return f"/{Organisation.objects.get(id=world.organisation).slug}/{world.workspace.slug}"
+        return f"/{Organisation.objects.get(id=world.organisation).slug}/{workspace or world.workspace.slug}"
 
 
-def browser(world: worlds.World, name: str = "", *, at: worlds.World | None = None) -> Browser:
-    """The person of that name, or nobody; `at` another organisation than their own."""
+def signed_in(world: worlds.World, name: str = "") -> Client:
+    """The client of the person of that name, or of nobody."""
     client = Client()
     if name:
         user = get_user_model().objects.get(pk=world.people[name].user)
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    return Browser(client, root_of(at or world))
+    return client
+
+
+def browser(world: worlds.World, name: str = "", *, at: worlds.World | None = None) -> Browser:
+    """The person of that name, or nobody; `at` another organisation than their own."""
+    return Browser(signed_in(world, name), root_of(at or world))
+
+
+def visit(world: worlds.World, name: str, page: str) -> Any:
+    return signed_in(world, name).get(f"{root_of(world)}/{page}")
+
+
+def text(response: Any) -> str:
+    return str(response.content.decode())
 
 
 def stays_outside(world: worlds.World, elsewhere: worlds.World, paths: list[str], *, may: str, may_not: str) -> None:

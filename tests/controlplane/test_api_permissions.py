@@ -17,7 +17,7 @@ from controlplane import urls
 from tests import world as worlds
 from tests.controlplane import api_knocking as knocking
 from tests.controlplane.api_knocking import API, ask
-from tests.controlplane.console_visits import browser
+from tests.controlplane.browsing import signed_in
 from tests.world import World
 
 DESK = {"workspace": "desk"}
@@ -227,7 +227,7 @@ def test_a_session_reads_and_changes_things_only_with_its_csrf_token(world: Worl
 def test_one_of_two_humans_signs_in_freshly_at_this_door_too() -> None:
     fresh = worlds.make()
     held = fresh.start().call("pay", {"account": "a", "amount": 600})
-    client = browser(fresh, "ann")
+    client = signed_in(fresh, "ann")
     votes, vote = f"{API}/approvals/{held.approval}/votes", {"verdict": "approve", "plan": held.plan}
     refused = client.post(votes, json.dumps(vote), content_type="application/json")
     assert refused.status_code == 403
@@ -236,7 +236,7 @@ def test_one_of_two_humans_signs_in_freshly_at_this_door_too() -> None:
     client.post("/accounts/reauthenticate/", {"password": "a long password here"})
     assert client.post(votes, json.dumps(vote), content_type="application/json").status_code == 200
     no = json.dumps({**vote, "verdict": "deny", "reason": "No."})
-    assert browser(fresh, "ben").post(votes, no, content_type="application/json").status_code == 200, "a no needs no password"
+    assert signed_in(fresh, "ben").post(votes, no, content_type="application/json").status_code == 200, "a no needs no password"
 
 
 def test_the_last_owner_and_the_last_approver_are_not_let_go() -> None:

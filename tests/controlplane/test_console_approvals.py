@@ -19,7 +19,7 @@ from approvals.models import Request, StandingDenial
 from audit import tenancy
 from controlplane import gate, recovery
 from controlplane.console import changes
-from tests.controlplane.console_visits import browser, entries, root, text, visit
+from tests.controlplane.browsing import root_of, signed_in, text, visit
 from tests.world import RunUnderTest, World
 
 # What an agent, a tool or a person may try to pass off as something else.
@@ -41,7 +41,7 @@ def ask(world: World, amount: int = 50, *, run: RunUnderTest | None = None, **mo
 
 
 def post(world: World, name: str, said: gate.Admission, verb: str, *, client: Client | None = None, **form: str) -> Any:
-    return (client or browser(world, name)).post(f"{root(world)}/approvals/{said.approval}/{verb}", {"plan": said.plan, **form})
+    return (client or signed_in(world, name)).post(f"{root_of(world)}/approvals/{said.approval}/{verb}", {"plan": said.plan, **form})
 
 
 def page(world: World, name: str, said: gate.Admission, query: str = "") -> str:
@@ -90,9 +90,9 @@ FILTERS = {
 
 
 def test_a_filter_is_in_the_address_and_can_be_taken_off(world: World) -> None:
-    said, client = ask(world), browser(world, "ann")
+    said, client = ask(world), signed_in(world, "ann")
     for query, found in FILTERS.items():
-        shown = text(client.get(f"{root(world)}/approvals?tab=all&{query}"))
+        shown = text(client.get(f"{root_of(world)}/approvals?tab=all&{query}"))
         assert (f"/approvals/{said.approval}?" in shown) is found, query
         if not found:
             assert "No requests match." in shown
@@ -104,12 +104,12 @@ def test_paging_shows_every_request_once_in_one_order(world: World, monkeypatch:
     monkeypatch.setattr("controlplane.console.approvals.SHOWN", 2)
     run = world.start()
     made = {ask(world, amount, run=run).approval for amount in range(50, 55)}
-    client = browser(world, "ann")
+    client = signed_in(world, "ann")
     for tab in ("mine", "all", "decided"):
         if tab == "decided":
             with tenancy.within(world.organisation):
                 Request.objects.update(state="DENIED", decided_at=F("opened_at"))
-        assert sorted(paged(client, f"{root(world)}/approvals?tab={tab}")) == sorted(made), tab
+        assert sorted(paged(client, f"{root_of(world)}/approvals?tab={tab}")) == sorted(made), tab
 
 
 def paged(client: Client, address: str) -> list[str]:
@@ -126,13 +126,13 @@ def paged(client: Client, address: str) -> list[str]:
 
 
 def test_an_inbox_of_any_length_costs_the_same_number_of_statements(world: World) -> None:
-    client, counts = browser(world, "ann"), []
+    client, counts = signed_in(world, "ann"), []
     for start in (50, 60):
         run = world.start()
         for amount in range(start, start + 3):
             ask(world, amount, run=run)
         with CaptureQueriesContext(connection) as caught:
-            client.get(f"{root(world)}/approvals?tab=waiting")
+            client.get(f"{root_of(world)}/approvals?tab=waiting")
         counts.append(len(caught))
     assert counts[0] == counts[1]
 
@@ -172,19 +172,21 @@ def test_what_was_decided_elsewhere_stays_in_its_place_greyed_with_the_name(worl
     said = ask(world)
     post(world, "ben", said, "vote", verdict="DENY", reason="No.")
     asked = {"HX-Request": "true", "HX-Target": "list"}
-    shown = text(browser(world, "ann").get(f"{root(world)}/approvals?tab=mine&keep={said.approval}&keep=APR-X&keep=%00", headers=asked))
+    shown = text(
+        signed_in(world, "ann").get(f"{root_of(world)}/approvals?tab=mine&keep={said.approval}&keep=APR-X&keep=%00", headers=asked)
+    )
     assert "item gone" in shown
     assert "<span>ben</span>" in shown
-    assert said.approval not in text(browser(world, "ann").get(f"{root(world)}/approvals?tab=mine", headers=asked))
+    assert said.approval not in text(signed_in(world, "ann").get(f"{root_of(world)}/approvals?tab=mine", headers=asked))
 
 
 def test_a_live_list_stays_on_the_reader_s_page_and_forgets_what_left_when_they_move_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("controlplane.console.approvals.SHOWN", 2)
-    run, client, live = world.start(), browser(world, "ann"), {"HX-Request": "true", "HX-Target": "list"}
+    run, client, live = world.start(), signed_in(world, "ann"), {"HX-Request": "true", "HX-Target": "list"}
     said = {each.approval: each for each in (ask(world, amount, run=run) for amount in range(50, 55))}
-    pages = [f"{root(world)}/approvals?tab=mine"]
+    pages = [f"{root_of(world)}/approvals?tab=mine"]
     pages.append(following(text(client.get(pages[0]))))
     second = text(client.get(pages[1]))
     refresh = re.search(r'id="list"[^>]* (?:hx|data)-get="([^"]+)"', second)
@@ -214,8 +216,8 @@ def following(page: str) -> str:
 
 def test_the_next_request_opens_after_a_decision_where_that_was_asked_for(world: World) -> None:
     one, other = ask(world), ask(world, 51)
-    answer = browser(world, "ann").post(
-        f"{root(world)}/approvals/{one.approval}/vote?on=next&tab=mine", {"plan": one.plan, "verdict": "DENY", "reason": "No."}
+    answer = signed_in(world, "ann").post(
+        f"{root_of(world)}/approvals/{one.approval}/vote?on=next&tab=mine", {"plan": one.plan, "verdict": "DENY", "reason": "No."}
     )
     assert f"/approvals/{other.approval}?" in answer.headers["Location"]
     stays = post(world, "ann", other, "vote", verdict="DENY", reason="No.")
@@ -248,15 +250,15 @@ def test_the_three_views_and_the_unchanged_fields_are_links(world: World) -> Non
 
 
 def test_strangers_and_other_tenants_find_nothing(world: World, elsewhere: World) -> None:
-    said, before = ask(world), entries(world)
-    foreign = browser(elsewhere, "ann")
+    said, before = ask(world), len(world.events())
+    foreign = signed_in(elsewhere, "ann")
     for verb in ("vote", "send-back", "extend", "check", "comment", "withdraw", "lift", "rule", "nonsense"):
         assert post(world, "vera", said, verb).status_code == 404, verb
         assert post(world, "ann", said, verb, client=foreign).status_code == 404, verb
-        assert foreign.post(f"{root(elsewhere)}/approvals/{said.approval}/{verb}", {}).status_code == 404, verb
+        assert foreign.post(f"{root_of(elsewhere)}/approvals/{said.approval}/{verb}", {}).status_code == 404, verb
         if verb != "rule":
-            assert browser(world, "ann").get(f"{root(world)}/approvals/{said.approval}/{verb}").status_code == 405, verb
-    assert entries(world) == before
+            assert signed_in(world, "ann").get(f"{root_of(world)}/approvals/{said.approval}/{verb}").status_code == 405, verb
+    assert len(world.events()) == before
 
 
 def test_every_answer_is_a_form_that_leaves_its_entry(world: World) -> None:
@@ -314,8 +316,8 @@ def test_an_old_digest_is_412_and_shows_what_is_new(world: World) -> None:
     assert "The plan changed while you looked." in shown
     assert 'class="new"' in shown or "No field of the target changes." in shown
     assert world.request(said.approval).plan.digest in shown
-    again = browser(world, "ann").get(
-        f"{root(world)}/approvals/{said.approval}?seen={said.plan}", headers={"HX-Request": "true", "HX-Target": "detail"}
+    again = signed_in(world, "ann").get(
+        f"{root_of(world)}/approvals/{said.approval}?seen={said.plan}", headers={"HX-Request": "true", "HX-Target": "detail"}
     )
     assert "The plan changed while you looked." in text(again)
 
@@ -327,7 +329,7 @@ def test_two_humans_need_a_fresh_sign_in_and_one_does_not(world: World) -> None:
     assert "Confirm it is you" in text(refused)
     assert world.events("request.voted") == []
     assert post(world, "ann", small, "vote", verdict="APPROVE").status_code == 302
-    client = browser(world, "ann")
+    client = signed_in(world, "ann")
     client.post("/accounts/reauthenticate/", {"password": "a long password here"})
     assert post(world, "ann", said, "vote", client=client, verdict="APPROVE").status_code == 302
     assert post(world, "ben", said, "vote", verdict="DENY", reason="No.").status_code == 302, "a no needs no password"
@@ -337,11 +339,11 @@ ENDS = {"EXPIRED": "so it was denied; the agent was told", "VOID": "Void: Becaus
 
 
 def test_every_end_says_what_happened(world: World) -> None:
-    said, client = ask(world), browser(world, "ann")
+    said, client = ask(world), signed_in(world, "ann")
     for state, words in ENDS.items():
         with tenancy.within(world.organisation):
             Request.objects.filter(id=said.approval).update(state=state, decided_at=F("opened_at"), note="Because.")
-        shown = text(client.get(f"{root(world)}/approvals/{said.approval}"))
+        shown = text(client.get(f"{root_of(world)}/approvals/{said.approval}"))
         assert words in shown, state
         assert 'name="verdict"' not in shown
         assert "What will change" in shown
@@ -412,9 +414,9 @@ def test_a_rule_is_proposed_as_narrow_as_the_request_and_somebody_else_activates
     assert "<b>1 of the 1</b>" in shown
     assert "1 that people denied" in shown
     assert denied.approval in shown
-    wider = browser(world, "ann").post(f"{root(world)}/approvals/{said.approval}/rule", {"plan": said.plan, "limit": "41"})
+    wider = signed_in(world, "ann").post(f"{root_of(world)}/approvals/{said.approval}/rule", {"plan": said.plan, "limit": "41"})
     assert "A rule reaches no further than this request" in text(wider)
-    answer = browser(world, "ann").post(f"{root(world)}/approvals/{said.approval}/rule", {"plan": said.plan, "limit": "35"})
+    answer = signed_in(world, "ann").post(f"{root_of(world)}/approvals/{said.approval}/rule", {"plan": said.plan, "limit": "35"})
     assert answer.status_code == 302
     assert world.request(said.approval).state == "APPROVED"
     proposed = world.events("policy.proposed")
@@ -448,7 +450,7 @@ def test_no_rule_is_offered_for_what_cannot_be_taken_back_or_takes_two(world: Wo
     assert "propose a rule" in page(world, "ann", ask(world, 51))
     two = ask(world, 600)
     assert "propose a rule" not in page(world, "ann", two)
-    answer = browser(world, "ann").post(f"{root(world)}/approvals/{two.approval}/rule", {"plan": two.plan})
+    answer = signed_in(world, "ann").post(f"{root_of(world)}/approvals/{two.approval}/rule", {"plan": two.plan})
     assert answer.status_code in {403, 409}
     assert world.request(two.approval).state == "OPEN"
 
@@ -457,19 +459,19 @@ def test_no_rule_is_offered_for_what_cannot_be_taken_back_or_takes_two(world: Wo
 
 
 def test_hostile_text_is_inert_wherever_an_agent_a_tool_or_a_person_writes(world: World) -> None:
-    client = browser(world, "ann")
+    client = signed_in(world, "ann")
     for hostile in HOSTILE:
         world.bank.accounts["a"]["owner"] = hostile[:5000]
         run = world.start(title=hostile[:200])
         run.call("get_account", {"account": "a"})
         said = ask(world, run=run, note=hostile[:60_000])
-        client.post(f"{root(world)}/approvals/{said.approval}/comment", {"text": hostile})
+        client.post(f"{root_of(world)}/approvals/{said.approval}/comment", {"text": hostile})
         post(world, "ann", said, "send-back", client=client, field=hostile, expected=hostile, note=hostile)
         again = ask(world, 49, run=run, note=hostile[:60_000])
         post(world, "ann", again, "vote", client=client, verdict="DENY", chip=hostile, reason=hostile, scope="RUN")
         refused = post(world, "ann", again, "vote", client=client, verdict="DENY", reason=hostile, chip=hostile)
         pages = [f"approvals/{said.approval}?tab=all", f"approvals/{again.approval}?view=raw", f"approvals/{again.approval}?view=patch"]
-        for shown in [text(refused), *(text(client.get(f"{root(world)}/{path}")) for path in pages)]:
+        for shown in [text(refused), *(text(client.get(f"{root_of(world)}/{path}")) for path in pages)]:
             assert not re.search(r"<script>|<img src=x|</textarea></title>", shown), hostile[:40]
             assert not re.search(r'(?<!&quot;) onfocus="|href="javascript', shown), hostile[:40]
             assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ufeff]", shown), hostile[:40]

@@ -18,7 +18,7 @@ from controlplane.connectors.builtin import database
 from controlplane.demo import border, building, clock, playing, removal, scene, seeding, stories
 from controlplane.demo.scene import Scene
 from tests.controlplane import builtin_world
-from tests.controlplane.console_visits import text
+from tests.controlplane.browsing import text
 from tests.world import World
 
 

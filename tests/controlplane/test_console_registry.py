@@ -19,7 +19,7 @@ from controlplane.connectors import builtin
 from controlplane.console import tool_tabs
 from controlplane.demo import building, scene
 from tests.controlplane import builtin_world
-from tests.controlplane.console_visits import browser, root, text, visit
+from tests.controlplane.browsing import root_of, signed_in, text, visit
 from tests.world import World
 
 
@@ -32,8 +32,8 @@ def test_tools_are_for_those_who_may_see_them(world: World, name: str, sees: boo
 @pytest.mark.parametrize("page", ["overview", "runs", "agents", "agents/teller", "tools", "tools/pay", "go?q=pay"])
 def test_the_signed_out_sign_in_and_strangers_find_nothing(world: World, elsewhere: World, page: str) -> None:
     assert visit(world, "", page).status_code == 302
-    client = browser(elsewhere, "olga")
-    theirs, absent = client.get(f"{root(world)}/{page}"), client.get("/no-such-org/desk/overview")
+    client = signed_in(elsewhere, "olga")
+    theirs, absent = client.get(f"{root_of(world)}/{page}"), client.get("/no-such-org/desk/overview")
     assert theirs.status_code == 404
     assert theirs.content == absent.content
 
@@ -70,7 +70,7 @@ def test_keys_are_shown_by_their_beginning_only(world: World) -> None:
 
 
 def test_a_key_is_issued_rolled_and_revoked_by_forms_and_its_secret_is_shown_once(world: World) -> None:
-    client, here = browser(world, "olga"), f"{root(world)}/agents/teller"
+    client, here = signed_in(world, "olga"), f"{root_of(world)}/agents/teller"
     answer = client.post(f"{here}/keys", {"label": "laptop <b>", "days": "30"})
     token = str(answer.context["issued"].token)
     assert token in text(answer)
@@ -97,7 +97,7 @@ def test_a_key_is_issued_rolled_and_revoked_by_forms_and_its_secret_is_shown_onc
 
 def test_a_key_of_one_run_does_not_become_a_key_of_its_agent(world: World) -> None:
     run = world.start()
-    refused = browser(world, "olga").post(f"{root(world)}/agents/teller/keys/{run.principal.key}/roll")
+    refused = signed_in(world, "olga").post(f"{root_of(world)}/agents/teller/keys/{run.principal.key}/roll")
     assert refused.status_code == 422
     assert "agent&#x27;s own key is rolled" in text(refused)
     assert world.events("key.rolled") == []
@@ -108,10 +108,10 @@ def test_keys_of_another_agent_organisation_or_without_the_permission_are_not_th
     mine = identity.issue(by=world.people["olga"], agent=world.agent).key
     contracts.register(by=world.people["olga"], workspace=world.workspace, slug="idle", name="Idle", owner=world.members["olga"])
     for act in ("roll", "revoke"):
-        assert browser(world, "olga").post(f"{root(world)}/agents/teller/keys/{other.id}/{act}").status_code == 404
-        assert browser(world, "olga").post(f"{root(world)}/agents/idle/keys/{mine.id}/{act}").status_code == 404
-        assert browser(world, "sam").post(f"{root(world)}/agents/teller/keys/{mine.id}/{act}").status_code == 404
-    assert browser(world, "vera").post(f"{root(world)}/agents/teller/keys").status_code == 404
+        assert signed_in(world, "olga").post(f"{root_of(world)}/agents/teller/keys/{other.id}/{act}").status_code == 404
+        assert signed_in(world, "olga").post(f"{root_of(world)}/agents/idle/keys/{mine.id}/{act}").status_code == 404
+        assert signed_in(world, "sam").post(f"{root_of(world)}/agents/teller/keys/{mine.id}/{act}").status_code == 404
+    assert signed_in(world, "vera").post(f"{root_of(world)}/agents/teller/keys").status_code == 404
 
 
 @pytest.mark.parametrize("tab", ["", "health", "access", "versions", "keys", "runs", "history"])
@@ -151,19 +151,19 @@ def test_the_interval_of_a_rate_holds_it() -> None:
 
 
 def test_a_stage_is_changed_by_a_form_that_leaves_its_entry(world: World) -> None:
-    client, address = browser(world, "olga"), f"{root(world)}/agents/teller/change"
+    client, address = signed_in(world, "olga"), f"{root_of(world)}/agents/teller/change"
     assert client.post(address, {"stage": "READ_ONLY"}).status_code == 302
     assert client.post(address, {"state": "PAUSED"}).status_code == 302
     with tenancy.within(world.organisation):
         agent = Agent.objects.get(id=world.agent.id)
     assert (agent.stage, agent.state) == ("READ_ONLY", "PAUSED")
     assert world.events("agent.changed") == ["agent.changed"] * 2
-    assert "Let it go on" in text(client.get(f"{root(world)}/agents/teller"))
+    assert "Let it go on" in text(client.get(f"{root_of(world)}/agents/teller"))
 
 
 @pytest.mark.parametrize("form", [{"stage": "EVERYTHING"}, {"state": "RETIRED"}, {"state": "nonsense"}])
 def test_a_stage_that_does_not_exist_is_refused_on_the_page(world: World, form: dict[str, str]) -> None:
-    answer = browser(world, "olga").post(f"{root(world)}/agents/teller/change", form)
+    answer = signed_in(world, "olga").post(f"{root_of(world)}/agents/teller/change", form)
     assert answer.status_code == 422
     assert 'role="alert"' in text(answer)
     assert not world.events("agent.changed")
@@ -171,7 +171,7 @@ def test_a_stage_that_does_not_exist_is_refused_on_the_page(world: World, form: 
 
 @pytest.mark.parametrize("name", ["ann", "vera", "sam", "ada"])
 def test_who_does_not_manage_agents_changes_none(world: World, name: str) -> None:
-    assert browser(world, name).post(f"{root(world)}/agents/teller/change", {"stage": "READ_ONLY"}).status_code == 404
+    assert signed_in(world, name).post(f"{root_of(world)}/agents/teller/change", {"stage": "READ_ONLY"}).status_code == 404
     assert not world.events("agent.changed")
 
 
@@ -253,8 +253,8 @@ def test_each_number_is_the_number_of_rows_behind_it(world: World) -> None:
     for _ in range(3):
         world.start()
     world.start().call("pay", {"account": "a", "amount": 901})
-    client = browser(world, "olga")
-    page = text(client.get(f"{root(world)}/overview"))
+    client = signed_in(world, "olga")
+    page = text(client.get(f"{root_of(world)}/overview"))
     tiles = re.findall(r'<div><a href="([^"]+/runs\?[^"]+)"><span class="k">([^<]+)</span><span class="v">(\d+)', page)
     checked = 0
     for address, word, number in tiles:
@@ -268,15 +268,15 @@ def test_each_number_is_the_number_of_rows_behind_it(world: World) -> None:
 def test_without_the_demo_there_are_no_stories(world: World) -> None:
     with override_settings(DEMO=True):
         assert "See it work" not in text(visit(world, "olga", "overview"))  # another organisation than the demo's
-        assert browser(world, "olga").post(f"{root(world)}/demo/refund").status_code == 404
+        assert signed_in(world, "olga").post(f"{root_of(world)}/demo/refund").status_code == 404
     with override_settings(DEMO=False):
-        assert browser(world, "olga").post(f"{root(world)}/demo/refund").status_code == 404
+        assert signed_in(world, "olga").post(f"{root_of(world)}/demo/refund").status_code == 404
 
 
 def test_a_jump_leads_to_what_is_named(world: World) -> None:
     run = world.start(reference="TCK-77")
     held = run.call("pay", {"account": "a", "amount": 50})
-    here = root(world)
+    here = root_of(world)
     expected = {
         run.run.id: f"{here}/runs/{run.run.id}",
         run.run.id.lower(): f"{here}/runs/{run.run.id}",
@@ -288,7 +288,7 @@ def test_a_jump_leads_to_what_is_named(world: World) -> None:
         "Audit log": f"{here}/audit",
         "budgets": f"{here}/budgets",
     }
-    client = browser(world, "olga")
+    client = signed_in(world, "olga")
     for words, address in expected.items():
         answer = client.get(f"{here}/go", {"q": words})
         assert (answer.status_code, answer["Location"]) == (302, address), words
@@ -298,7 +298,7 @@ def test_a_jump_leads_to_what_is_named(world: World) -> None:
 def test_a_jump_stays_in_its_workspace(world: World) -> None:
     run = world.start()
     seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer")
-    answer = browser(world, "vera").get(f"{root(world, 'lab')}/go", {"q": run.run.id})
+    answer = signed_in(world, "vera").get(f"{root_of(world, 'lab')}/go", {"q": run.run.id})
     assert answer.status_code == 200
     assert "Nothing here is called" in text(answer)
 
@@ -306,11 +306,11 @@ def test_a_jump_stays_in_its_workspace(world: World) -> None:
 def test_a_jump_tells_nobody_what_they_may_not_see(world: World, elsewhere: World) -> None:
     run = elsewhere.start()
     for words in (run.run.id, "R-NONE", "zzz", "%", "\x00"):
-        answer = browser(world, "olga").get(f"{root(world)}/go", {"q": words})
+        answer = signed_in(world, "olga").get(f"{root_of(world)}/go", {"q": words})
         assert answer.status_code == 200
         assert "Nothing here is called" in text(answer) or "Jump to" in text(answer)
-    assert browser(world, "fiona").get(f"{root(world)}/go", {"q": "pay"}).status_code == 200  # no tools for finance
-    assert browser(world, "vera").get(f"{root(world)}/go", {"q": "audit"}).status_code == 200
+    assert signed_in(world, "fiona").get(f"{root_of(world)}/go", {"q": "pay"}).status_code == 200  # no tools for finance
+    assert signed_in(world, "vera").get(f"{root_of(world)}/go", {"q": "audit"}).status_code == 200
 
 
 @pytest.fixture

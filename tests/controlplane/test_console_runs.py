@@ -15,7 +15,7 @@ from agents.models import Call, Run, Step
 from approvals import requests
 from audit import tenancy
 from controlplane.console import lanes, telling, waterfall
-from tests.controlplane.console_visits import browser, entries, root, text, visit
+from tests.controlplane.browsing import root_of, signed_in, text, visit
 from tests.world import RunUnderTest, World
 
 HOSTILE = "<script>alert(1)</script>{{ 7|add:1 }}\u202e javascript:alert(1)"
@@ -102,7 +102,7 @@ def test_an_empty_list_says_whether_a_filter_made_it_so(world: World) -> None:
 def test_the_next_page_goes_on_after_the_last_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controlplane.console.lists.SHOWN", 2)
     made = [world.start().run.id for _ in range(5)][::-1]
-    client, address, seen = browser(world, "vera"), f"{root(world)}/runs", []
+    client, address, seen = signed_in(world, "vera"), f"{root_of(world)}/runs", []
     for _ in range(4):
         page = text(client.get(address))
         seen += re.findall(r'/runs/(R-\w+)"', page)
@@ -116,12 +116,12 @@ def test_the_next_page_goes_on_after_the_last_row(world: World, monkeypatch: pyt
 
 def test_a_list_of_any_length_costs_the_same_number_of_statements(world: World) -> None:
     counts = []
-    client = browser(world, "vera")
+    client = signed_in(world, "vera")
     for _ in range(2):
         for _ in range(3):
             busy(world)
         with CaptureQueriesContext(connection) as caught:
-            client.get(f"{root(world)}/runs")
+            client.get(f"{root_of(world)}/runs")
         counts.append(len(caught))
     assert counts[0] == counts[1]
 
@@ -203,7 +203,7 @@ def test_what_changed_outside_is_in_order_with_its_key_and_for_approvers_with_be
 def test_the_record_is_whole_redacted_and_for_who_may_see_the_run(world: World, run: RunUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("approvals.plans.changes", lambda **_: [CLOSED])
     done = run.call("pay", {"account": "a", "amount": 5, "note": "Bearer sk-live-" + "a1B2" * 8})
-    before = entries(world)
+    before = len(world.events())
     answer = visit(world, "olga", f"runs/{run.run.id}/download")
     assert f'filename="run-{run.run.id}.json"' in answer["Content-Disposition"]
     record = json.loads(text(answer))
@@ -217,7 +217,7 @@ def test_the_record_is_whole_redacted_and_for_who_may_see_the_run(world: World, 
     assert seen["requests"] is None
     assert seen["effects"][0]["changes"] is None
     assert "never-above" in text(visit(world, "vera", f"runs/{run.run.id}/report"))
-    assert entries(world) == before
+    assert len(world.events()) == before
 
 
 def test_a_run_with_exactly_as_many_changes_as_are_shown_is_whole(world: World, run: RunUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,20 +230,20 @@ def test_a_run_with_exactly_as_many_changes_as_are_shown_is_whole(world: World, 
 
 
 def test_a_report_and_a_record_cost_the_same_statements_at_any_length(world: World, run: RunUnderTest) -> None:
-    client, counts = browser(world, "olga"), []
+    client, counts = signed_in(world, "olga"), []
     for amount in (5, 6):
         run.call("pay", {"account": "a", "amount": amount})
         with CaptureQueriesContext(connection) as caught:
             for page in ("/report", "/download", "?view=effects"):
-                assert client.get(f"{root(world)}/runs/{run.run.id}{page}").status_code == 200
+                assert client.get(f"{root_of(world)}/runs/{run.run.id}{page}").status_code == 200
         counts.append(len(caught))
     assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("page", ["report", "download"])
 def test_a_strangers_report_is_not_there(world: World, elsewhere: World, run: RunUnderTest, page: str) -> None:
-    for client, there in ((browser(elsewhere, "olga"), world), (browser(elsewhere, "olga"), elsewhere)):
-        assert client.get(f"{root(there)}/runs/{run.run.id}/{page}").status_code == 404
+    for client, there in ((signed_in(elsewhere, "olga"), world), (signed_in(elsewhere, "olga"), elsewhere)):
+        assert client.get(f"{root_of(there)}/runs/{run.run.id}/{page}").status_code == 404
 
 
 def test_cost_and_raw_say_what_was_held_and_kept(world: World, run: RunUnderTest) -> None:
@@ -323,21 +323,21 @@ def test_strangers_and_the_signed_out_learn_nothing(world: World, elsewhere: Wor
     signed_out = visit(world, "", f"runs/{run.run.id}")
     assert signed_out.status_code == 302
     assert "/accounts/login/" in signed_out["Location"]
-    client = browser(elsewhere, "olga")
-    theirs = client.get(f"{root(world)}/runs/{run.run.id}")
-    absent = client.get(f"{root(world)}/runs/R-NONE")
-    through_mine = client.get(f"{root(elsewhere)}/runs/{run.run.id}")
+    client = signed_in(elsewhere, "olga")
+    theirs = client.get(f"{root_of(world)}/runs/{run.run.id}")
+    absent = client.get(f"{root_of(world)}/runs/R-NONE")
+    through_mine = client.get(f"{root_of(elsewhere)}/runs/{run.run.id}")
     assert theirs.status_code == absent.status_code == through_mine.status_code == 404
     assert theirs.content == absent.content == through_mine.content
 
 
 def test_a_run_of_another_workspace_is_not_here(world: World, run: RunUnderTest) -> None:
     seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer")
-    assert browser(world, "vera").get(f"{root(world, 'lab')}/runs/{run.run.id}").status_code == 404
+    assert signed_in(world, "vera").get(f"{root_of(world, 'lab')}/runs/{run.run.id}").status_code == 404
 
 
 def test_looking_changes_nothing(world: World, run: RunUnderTest) -> None:
-    before = entries(world)
+    before = len(world.events())
     for page in (
         "overview",
         "runs",
@@ -350,12 +350,12 @@ def test_looking_changes_nothing(world: World, run: RunUnderTest) -> None:
         "go?q=pay",
     ):
         assert visit(world, "olga", page).status_code in {200, 302}
-    assert entries(world) == before
-    assert browser(world, "olga").get(f"{root(world)}/runs/{run.run.id}/stop").status_code == 405
+    assert len(world.events()) == before
+    assert signed_in(world, "olga").get(f"{root_of(world)}/runs/{run.run.id}/stop").status_code == 405
 
 
 def test_stopping_ends_the_run_withdraws_what_waits_and_leaves_its_entry(world: World, run: RunUnderTest) -> None:
-    answer = browser(world, "olga").post(f"{root(world)}/runs/{run.run.id}/stop", {"reason": "Wrong customer."})
+    answer = signed_in(world, "olga").post(f"{root_of(world)}/runs/{run.run.id}/stop", {"reason": "Wrong customer."})
     assert answer.status_code == 302
     assert answer["Location"].endswith(f"/runs/{run.run.id}")
     assert run.reload().state == Run.State.STOPPED
@@ -370,12 +370,12 @@ def test_stopping_ends_the_run_withdraws_what_waits_and_leaves_its_entry(world: 
 
 
 def test_a_stop_needs_a_reason_and_stops_once(world: World, run: RunUnderTest) -> None:
-    client, address = browser(world, "olga"), f"{root(world)}/runs/{run.run.id}/stop"
+    client, address = signed_in(world, "olga"), f"{root_of(world)}/runs/{run.run.id}/stop"
     empty = client.post(address, {"reason": "  "})
     assert empty.status_code == 422
     assert "needs a reason" in text(empty)
     assert run.reload().state == Run.State.WAITING
-    assert f"{root(world)}/runs/{run.run.id}?" in text(empty)  # its links lead to the run, not to the form's address
+    assert f"{root_of(world)}/runs/{run.run.id}?" in text(empty)  # its links lead to the run, not to the form's address
     client.post(address, {"reason": "Enough."})
     again = client.post(address, {"reason": "Enough."})
     assert again.status_code == 409
@@ -386,15 +386,15 @@ def test_a_stop_needs_a_reason_and_stops_once(world: World, run: RunUnderTest) -
 @pytest.mark.parametrize("name", ["ann", "vera", "fiona", "ada"])
 def test_who_may_not_stop_is_not_offered_it_and_cannot(world: World, run: RunUnderTest, name: str) -> None:
     assert "Stop run" not in text(visit(world, name, f"runs/{run.run.id}"))
-    answer = browser(world, name).post(f"{root(world)}/runs/{run.run.id}/stop", {"reason": "I may not."})
+    answer = signed_in(world, name).post(f"{root_of(world)}/runs/{run.run.id}/stop", {"reason": "I may not."})
     assert answer.status_code == 404
     assert run.reload().state == Run.State.WAITING
 
 
 def test_a_stop_from_another_site_is_refused(world: World, run: RunUnderTest) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.cookies = browser(world, "olga").cookies
-    assert client.post(f"{root(world)}/runs/{run.run.id}/stop", {"reason": "Forged."}).status_code == 403
+    client.cookies = signed_in(world, "olga").cookies
+    assert client.post(f"{root_of(world)}/runs/{run.run.id}/stop", {"reason": "Forged."}).status_code == 403
     assert run.reload().state == Run.State.WAITING
 
 

@@ -5,16 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from agents.models import Organisation
-from audit import tenancy
 from controlplane.console import frame
 from controlplane.docs import finding, rendering, shelf, tables
 from controlplane.templatetags import manual
+from tests.controlplane import browsing
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,11 +112,9 @@ def test_every_page_of_the_console_has_its_help_in_the_same_place(world: World) 
     assert {item.slug for item in frame.NAVIGATION} <= set(manual.PAGES)
     for slug in manual.PAGES.values():
         assert slug in shelf.pages(), slug
-    with tenancy.within(world.organisation):
-        client, root = Client(), f"/{Organisation.objects.get(id=world.organisation).slug}/desk"
-    client.force_login(get_user_model().objects.get(pk=world.people["olga"].user), backend="django.contrib.auth.backends.ModelBackend")
+    olga = browsing.browser(world, "olga")
     for at, slug in manual.PAGES.items():
-        text = client.get(f"{root}/{at}").content.decode()
+        text = olga.text(f"/{at}")
         top = text.partition("<main")[0]
         assert top.count(f'href="/docs/{slug}"') == 2, at  # in the bar, and in the menu of a phone
         assert top.index("Help</a>") < top.index('class="me'), at
