@@ -40,6 +40,12 @@ PAGES = {
     "entry": ("auditor", "audit", "main a[href*='/audit/EV-']"),
     "health": ("auditor", "health", ""),
     "members": ("owner", "members", ""),
+    "person": ("owner", "members", "main a[href*='/members/MEM-']"),
+    "connect": ("builder", "connect", ""),
+    "who": ("security", "permissions/who?tool=billing_issue_refund", ""),
+    "cell": ("security", "permissions/cell/refund-desk/billing_issue_refund", ""),
+    "propose": ("security", "policies/propose", ""),
+    "cap": ("finance", "budgets/cap", ""),
 }
 README = {"approval": ("light", "dark"), "run": ("light",), "permissions": ("light",), "budgets": ("light",), "overview": ("light",)}
 CUT = {"run": 640, "overview": 700}  # of a page that says much, the README shows the upper part

@@ -63,6 +63,13 @@ class Spend:
         return _round(max(highest, self.cap if self.cap is not None and self.cap <= highest * 20 else 0))
 
     @property
+    def apart(self) -> int:
+        """By how much the forecast's label goes up and the cap's down, where both lines end at nearly the same height."""
+        if self.forecast is None or self.cap is None or abs(self.cap - self.forecast.micros) * 8 > self.top:
+            return 0
+        return 8 if self.forecast.micros >= self.cap else -8
+
+    @property
     def summary(self) -> str:
         """The drawing in one sentence."""
         said = f"{money.dollars(self.total)} spent by {self.now.astimezone(self.month.zone):%-d %B}"
@@ -91,6 +98,8 @@ def curve(spend: Spend) -> dict[str, Any]:
         "ahead": _joined([start, *line]) if line else "",
         "band": _joined([start, *upper, *reversed(lower)]) if line else "",
         "end": line[-1] if line else None,
+        "end_dy": 4 - 2 * spend.apart,  # in units of the drawing, of which a phone shows half as many pixels
+        "cap_dy": 4 + 2 * spend.apart,
         "cap_y": at(0, spend.cap)[1] if spend.cap is not None and spend.cap <= top else None,
         "lines": [(HEIGHT - HEIGHT * part // _PARTS, money.dollars(top * part // _PARTS)) for part in range(_PARTS + 1)],
         "ticks": [(WIDTH * day // days, day) for day in range(5, days + 1, 5)],
@@ -113,10 +122,10 @@ def figure(spend: Spend, *, rows: str) -> dict[str, Any]:
             quiet | {"x": _days(upper, spend), "y": [y for _, y in upper], "name": "high", "fill": "tonexty", "fillcolor": "--c1/0.16"},
             _trace("Forecast", [now] + [(s, f.micros) for s, f in ahead], "--c1", dash="dot", spend=spend),
         ]
-        labels.append(_label((spend.length, ahead[-1][1].micros), "Forecast", anchor="left", lift=0, spend=spend))
+        labels.append(_label((spend.length, ahead[-1][1].micros), "Forecast", anchor="left", lift=spend.apart, spend=spend))
     if spend.cap is not None and spend.cap <= top:
         traces.append(_trace("Cap", [(0, spend.cap), (spend.length, spend.cap)], "--c4", dash="dash", spend=spend))
-        labels.append(_label((spend.length, spend.cap), "Cap", anchor="left", lift=0, spend=spend))
+        labels.append(_label((spend.length, spend.cap), "Cap", anchor="left", lift=-spend.apart, spend=spend))
     return {"data": traces, "layout": _layout(spend, labels)}
 
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from controlplane import gate
+from controlplane.console import agent_tabs, tool_tabs
 from tests import world as worlds
 from tests.controlplane import browsing, processes
 from tests.world import World
@@ -34,6 +35,16 @@ PAGES = [
     "stops",
     "members",
     "health",
+]
+# What an owner sees besides, at the narrowest and the widest.
+DEEPER = [
+    "connect",
+    "permissions/who?tool=pay",
+    "permissions/cell/teller/pay",
+    "policies/propose",
+    "budgets/cap",
+    *(f"agents/teller?tab={tab}" for tab in agent_tabs.TABS),
+    *(f"tools/pay?tab={tab}" for tab in tool_tabs.TABS),
 ]
 WIDTHS = [320, 768, 1360]
 
@@ -158,7 +169,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(desk: int, chromium: Bro
     for name in ("ann", "olga"):
         for width in WIDTHS:
             seen = visit(chromium, desk, world, name, width=width, theme=theme)
-            for page in [*PAGES, f"approvals/{said.approval}", f"runs/{world.request(said.approval).run_id}"]:
+            run = f"runs/{world.request(said.approval).run_id}"
+            deeper = [*DEEPER, f"{run}/report", f"{run}?tab=raw", f"members/{world.members['ann'].id}"]
+            for page in [*PAGES, f"approvals/{said.approval}", run, *(deeper if name == "olga" and width != 768 else [])]:
                 answer = seen.page.goto(f"{seen.root}/{page}")
                 if answer is None or answer.status == 404:
                     continue  # not this role's page
