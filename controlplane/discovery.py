@@ -1,6 +1,6 @@
 """Asking a connector what it offers. What it answers is recorded as drafts; a person classifies them before any agent may use one."""
 
-from agents import offers, organisations, tools
+from agents import drafts, organisations, tools
 from agents.models import Connector, ToolVersion
 from agents.organisations import Principal
 from audit import tenancy
@@ -19,7 +19,7 @@ def discover(*, by: Principal, connector: Connector) -> list[ToolVersion]:
     sealed = bytes(connector.sealed_secrets).hex() if connector.sealed_secrets is not None else None
     described = {name: getattr(connector, name) for name in _DESCRIBED}
     found = connectors.discover(effects.upstream_of(by.organisation, {**described, "sealed": sealed}, {}))
-    offers.record(by=by, connector=connector, offers=found)
+    drafts.record(by=by, connector=connector, offers=found)
     with tenancy.within(by.organisation):
         offered = {offer.name for offer in found}
         newest = tools.all_versions(connector.workspace_id)

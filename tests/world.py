@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from agents import contracts, directory, identity, offers, organisations, policies, seats, tools
+from agents import contracts, directory, drafts, identity, organisations, policies, seats, tools
 from agents.models import Agent, Member, Run, Workspace
 from agents.organisations import Principal
 from approvals import requests
@@ -159,7 +159,7 @@ def make() -> World:
         timeout_ms=3000,
     )
     found = connectors.discover(interface.Upstream(kind="mcp", slug="bank", url=bank.url, headers={}, timeout_s=5, allow_private=True))
-    offers.record(by=olga, connector=connector, offers=found)
+    drafts.record(by=olga, connector=connector, offers=found)
     for name, classification in CLASSES.items():
         tools.confirm(by=olga, name=name, workspace=workspace, classification=classification)
     directory.load(by=olga, workspace=workspace, kind="account", owners={name: f"customer-{name}" for name in "abc"})

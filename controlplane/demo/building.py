@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from agents import contracts, directory, offers, organisations, policies, seats, stops, tools
+from agents import contracts, directory, drafts, organisations, policies, seats, stops, tools
 from agents.models import Agent, Workspace
 from agents.offers import Offer
 from agents.organisations import Principal
@@ -72,7 +72,7 @@ def _connect(made: Scene, system: str) -> None:
     connector = tools.register_connector(by=ben, workspace=made.workspace, slug=system, kind="builtin", url=url, timeout_ms=TIMEOUT_MS)
     upstream = interface.Upstream(kind="builtin", slug=system, url=url, headers={}, timeout_s=TIMEOUT_MS / 1000, allow_private=False)
     found = connectors.discover(upstream)
-    offers.record(by=ben, connector=connector, offers=found)
+    drafts.record(by=ben, connector=connector, offers=found)
     for each in found:
         _confirm(made.person("Olga"), made.workspace, each)
 

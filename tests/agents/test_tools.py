@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import connection
 
-from agents import identity, offers, organisations, tools
+from agents import drafts, identity, offers, organisations, tools
 from agents.models import Tool, ToolVersion
 from approvals.models import Plan
 from audit import log, tenancy
@@ -22,7 +22,7 @@ def offer(name: str, schema: dict[str, object] | None = None, description: str =
 def discover(world: World, *given: offers.Offer) -> list[ToolVersion]:
     with tenancy.within(world.organisation):
         connector = tools.get_connector("bank", workspace=world.workspace)
-    return offers.record(by=world.people["olga"], connector=connector, offers=given)
+    return drafts.record(by=world.people["olga"], connector=connector, offers=given)
 
 
 def test_a_discovered_tool_is_a_draft_that_nobody_may_be_pinned_to(world: World) -> None:

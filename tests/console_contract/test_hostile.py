@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from agents import contracts, directory, identity, offers, organisations, policies, runs, seats, stops, tools, views
+from agents import contracts, directory, drafts, identity, offers, organisations, policies, runs, seats, stops, tools, views
 from agents.models import Run, Step
 from agents.organisations import Principal
 from approvals import denials, ends, remarks, requests
@@ -189,7 +189,7 @@ def _of_the_registry(estate: Estate, mark: Marks, by: Principal) -> None:
         "properties": {"note": {"type": "string", "description": mark("description of an argument"), "enum": [mark("one of the values")]}},
     }
     given = offers.Offer("odd_tool", mark("title of a tool"), mark("description of a tool"), schema, None)
-    offers.record(by=by, connector=connector, offers=[given])
+    drafts.record(by=by, connector=connector, offers=[given])
     agent = contracts.register(by=by, workspace=world.workspace, slug="odd", name=mark.seen("agent"), owner=world.members["olga"])
     goal = contracts.Goal(purpose=mark("purpose"), never=[mark("never")], output=mark("output"))
     pinning = contracts.Pinning(prompt=mark("prompt"), tools=["get_account"], models=["scripted:idle"])

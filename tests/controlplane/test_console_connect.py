@@ -6,7 +6,7 @@ import json
 import pytest
 from django.utils import timezone
 
-from agents import arrivals, contracts, identity, offers, organisations, roles, tools
+from agents import arrivals, contracts, drafts, identity, offers, organisations, roles, tools
 from agents.models import Agent
 from audit import log, tenancy
 from tests.controlplane import browsing
@@ -125,7 +125,7 @@ def test_breaking_changes_of_a_schema_are_marked(world):
         "properties": {**old["properties"], "iban": {"type": "string", "description": "<b>x"}},
         "required": [*old["required"], "iban"],
     }
-    offers.record(by=olga, connector=connector, offers=[offers.Offer("pay", "Pay", "Pay", new, None, {}, {})])
+    drafts.record(by=olga, connector=connector, offers=[offers.Offer("pay", "Pay", "Pay", new, None, {}, {})])
     page = browsing.browser(world, "ada").get("/tools/pay", tab="schema")
     assert [(change.argument, change.is_breaking) for change in page.context["changes"]] == [("iban", True)]
     assert "1 breaking" in page.content.decode()

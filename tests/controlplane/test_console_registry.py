@@ -11,7 +11,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from agents import contracts, identity, offers, organisations, seats, stops, tools, usage
+from agents import contracts, drafts, identity, offers, organisations, seats, stops, tools, usage
 from agents.models import Agent
 from audit import log, tenancy
 from budgets import reservations
@@ -186,7 +186,7 @@ def test_a_tool_that_changed_upstream_is_shown_as_refused(world: World) -> None:
     with tenancy.within(world.organisation):
         connector = tools.get_connector("bank", workspace=world.workspace)
     schema = {"type": "object", "properties": {"account": {"type": "string"}}}
-    offers.record(by=olga, connector=connector, offers=[offers.Offer("pay", "Pay", "<b>Pay anybody</b>", schema, None, {}, {})])
+    drafts.record(by=olga, connector=connector, offers=[offers.Offer("pay", "Pay", "<b>Pay anybody</b>", schema, None, {}, {})])
     page = text(visit(world, "vera", "tools/pay"))
     assert "Changed upstream" in page
     assert "&lt;b&gt;Pay anybody" in page

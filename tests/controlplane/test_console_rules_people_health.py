@@ -5,7 +5,7 @@ import json
 import pytest
 from django.contrib.auth import get_user_model
 
-from agents import offers, organisations, policies, tools
+from agents import drafts, offers, organisations, policies, tools
 from agents.models import Call
 from approvals import requests
 from audit import tenancy
@@ -175,7 +175,7 @@ def test_what_no_rule_can_see_is_listed_where_rules_are_written(world):
     with tenancy.within(world.organisation):
         connector = tools.active(world.workspace.id)[0].tool.connector
     shape = {"type": "object", "properties": {"name": {"type": "string"}, "freely": {"type": "object"}}}
-    offers.record(by=world.people["olga"], connector=connector, offers=[offers.Offer("label", "Label", "A label.", shape, None)])
+    drafts.record(by=world.people["olga"], connector=connector, offers=[offers.Offer("label", "Label", "A label.", shape, None)])
     tools.confirm(by=world.people["olga"], name="label", workspace=world.workspace, classification=worlds.CLASSES["slow_read"])
     assert "No rule sees these arguments" in sam.text("/policies/propose")
     assert "<code>label</code> <code>freely</code>" in sam.text("/policies/propose")
