@@ -24,6 +24,7 @@ class Plan(tenancy.Tenant):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "call", "digest"], name="plan_digest")]
+        indexes = [models.Index(fields=["organisation_id", "entity"], name="plan_target")]  # what else was done to this very thing
 
 
 class Request(tenancy.Tenant):
