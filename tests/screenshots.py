@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,8 @@ def take(page: Page, root: str, name: str, size: str) -> Path | None:
         page.goto(page.evaluate("([base, to]) => new URL(to, base).href", [page.url, first.get_attribute("href")]))
     page.wait_for_load_state("load")
     page.evaluate("document.fonts.ready")
+    if page.locator("#live").count():
+        page.locator("#live", has_text=re.compile(r"^\s*Live")).wait_for(timeout=10_000)
     path = ALL / f"{name}-{size}.png"
     page.screenshot(path=path, full_page=size == "phone")
     if size in README.get(name, ()):
@@ -104,12 +107,24 @@ def take(page: Page, root: str, name: str, size: str) -> Path | None:
     return path
 
 
+def wait_for_the_past(page: Page, root: str, *, most_s: float = 900) -> None:
+    """Until the demo has played its month: pages about 30 days are empty before. As many looks as fit the time."""
+    until = time.monotonic() + most_s
+    page.goto(f"{root}/overview")
+    while "the rest is being played" in page.content() and time.monotonic() < until:
+        page.wait_for_timeout(2_000)
+        page.reload()
+
+
 def main() -> None:
     ALL.mkdir(parents=True, exist_ok=True)
     only = re.compile(sys.argv[1]) if len(sys.argv) > 1 else re.compile("")
     with demo() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         people = signed_in(browser, url)
+        with browser.new_context() as context:
+            context.add_cookies(people["dana"])  # type: ignore[arg-type]
+            wait_for_the_past(context.new_page(), f"{url}/demo/support-ops")
         for size, (width, height) in SIZES.items():
             for view, cookies in people.items():
                 with browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce") as context:
