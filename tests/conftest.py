@@ -52,6 +52,9 @@ def django_db_setup(worker_id: str, django_db_blocker: pytest.FixtureRequest) ->
 @pytest.fixture(autouse=True)
 def _database(django_db_setup: None) -> Iterator[None]:
     """Tests commit like the product does. A test that leaves a transaction open is wrong."""
+    kept = connections["default"]  # a browser test has another than the rest of its thread, and a test before may have had that one cut
+    if kept.connection is not None and not kept.is_usable():
+        kept.close()
     yield
     assert not connections["default"].in_atomic_block
 
