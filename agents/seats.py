@@ -37,8 +37,7 @@ def grant(*, by: Principal, member: Member, workspace: Workspace, role: str) -> 
 def remove(*, by: Principal, member: Member, workspace: Workspace, role: str) -> None:
     """Take a role away; what no other role of theirs gives goes with it. Raises Conflict for a workspace's last owner or last approver."""
     with tenancy.within(by.organisation):
-        _keep("last owner", {"owner"}, member, workspace, role)
-        _keep("last approver", giving("approvals_decide"), member, workspace, role)
+        _keep(member, workspace, {role})
         Seat.objects.filter(member=member, workspace=workspace, role=role).delete()
         _follow(member, workspace)
         log.append("seat.removed", by=by, subject=member.id, workspace=workspace.id, detail={"role": role})
@@ -47,24 +46,30 @@ def remove(*, by: Principal, member: Member, workspace: Workspace, role: str) ->
 def leave(*, by: Principal, member: Member) -> None:
     """End a membership. Raises Conflict for the last owner or the last approver of a workspace."""
     with tenancy.within(by.organisation):
+        seats: dict[Workspace, set[str]] = {}
         for seat in Seat.objects.filter(member=member, member__is_active=True).select_related("workspace"):
-            _keep("last owner", {"owner"}, member, seat.workspace, seat.role, leaving=True)
-            _keep("last approver", giving("approvals_decide"), member, seat.workspace, seat.role, leaving=True)
+            seats.setdefault(seat.workspace, set()).add(seat.role)
+        for workspace, given_up in seats.items():
+            _keep(member, workspace, given_up)
         organisations.deactivate(by=by, member=member)
 
 
-def _keep(rule: str, roles: Collection[str], member: Member, workspace: Workspace, role: str, *, leaving: bool = False) -> None:
-    """Somebody active keeps one of these roles: without an owner nobody can give one, without an approver every request is denied."""
-    held = Seat.objects.filter(workspace=workspace, role__in=roles, member__is_active=True)
-    others = held.exclude(member=member) if leaving else held.exclude(member=member, role=role)
-    if role in roles and not others.exists():
-        raise organisations.Conflict(
-            f"This is the {rule} of the workspace.",
-            rule=rule,
-            current=member.name,
-            limit="1 or more",
-            next_step="Give the role to somebody else first.",
-        )
+# Without an owner nobody can give a role; without an approver every request is denied.
+_KEPT = {"last owner": frozenset({"owner"}), "last approver": frozenset(giving("approvals_decide"))}
+
+
+def _keep(member: Member, workspace: Workspace, given_up: Collection[str]) -> None:
+    """Somebody active keeps each of these when the member gives up some roles. Raises Conflict."""
+    for rule, roles in _KEPT.items():
+        held = Seat.objects.filter(workspace=workspace, role__in=roles, member__is_active=True)
+        if not roles.isdisjoint(given_up) and not held.exclude(member=member, role__in=given_up).exists():
+            raise organisations.Conflict(
+                f"This is the {rule} of the workspace.",
+                rule=rule,
+                current=member.name,
+                limit="1 or more",
+                next_step="Give the role to somebody else first.",
+            )
 
 
 def _follow(member: Member, workspace: Workspace) -> None:
@@ -102,8 +107,8 @@ def places(user: int) -> list[Seating]:
     for organisation, member in organisations.memberships(user):
         with tenancy.within(organisation, read_only=True):
             slug = Organisation.objects.values_list("slug", flat=True).get(id=organisation)
-            for seat_ in Seat.objects.filter(member_id=member).select_related("workspace").order_by("created_at", "id"):
-                found.append(Seating(organisation=slug, workspace=seat_.workspace.slug, name=seat_.workspace.name, role=seat_.role))
+            for seat in Seat.objects.filter(member_id=member).select_related("workspace").order_by("created_at", "id"):
+                found.append(Seating(organisation=slug, workspace=seat.workspace.slug, name=seat.workspace.name, role=seat.role))
     return found
 
 

@@ -9,7 +9,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from agents.models import Agent, Member, Organisation, Workspace
-from budgets import forecasts, money, zones
+from budgets import forecasts, money, reservations, zones
 from budgets.models import Cap, LedgerEntry, Window
 from budgets.reservations import Balance
 
@@ -61,9 +61,9 @@ def tree(organisation: Organisation, workspace: Workspace, agents: Sequence[Agen
     found = []
     for level, target, name, depth in named:
         cap = caps.get((level, target))
-        period = str(cap.period if cap else Cap.Period.MONTH)
+        period = reservations.period_of(level, cap)
         row = windows.get((level, target, starts[period]))
-        balance = _balance(level, target, cap, row)
+        balance = reservations.balance_of(level, target, cap, row)
         forecast = forecasts.month(days.get((level, target), {}), spent=balance.spent, of=month, now=now) if period == "month" else None
         found.append(
             Purse(
@@ -80,18 +80,6 @@ def tree(organisation: Organisation, workspace: Workspace, agents: Sequence[Agen
             )
         )
     return found
-
-
-def _balance(level: str, target: str, cap: Cap | None, row: Window | None) -> Balance:
-    return Balance(
-        level=level,
-        target=target,
-        period=str(cap.period if cap else Cap.Period.MONTH),
-        cap=cap.cap_micros if cap else None,
-        spent=row.spent if row else 0,
-        reserved=row.reserved if row else 0,
-        overrun=row.overrun if row else 0,
-    )
 
 
 def by_days(targets: Collection[str], *, since: datetime.datetime, month: zones.Month) -> Days:

@@ -1,6 +1,5 @@
 """Caps, and what was spent and is held against them. Money moves only in the database's own functions (`sql/ledger.sql`)."""
 
-import datetime
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from agents.models import Member
 from agents.organisations import Principal
 from audit import ids, log, outcomes, tenancy
 from audit.moments import Moment
-from budgets import money
+from budgets import money, zones
 from budgets.models import Cap, LedgerEntry, Reservation, Window
 
 
@@ -103,15 +102,14 @@ def balances(organisation: str) -> list[Balance]:
     """Every capped or used level but runs, organisation first. Call inside `tenancy.within`."""
     order = {"organisation": 0, "workspace": 1, "agent": 2}
     caps = {(cap.level, cap.target): cap for cap in Cap.objects.all()}
-    starts = {period: _start(period) for period in {Cap.Period.MONTH.value, *(cap.period for cap in caps.values())}}
+    starts = zones.starts(list(Cap.Period.values))
     windows = Window.objects.filter(level__in=order)  # not "every level but": there is one of each run
     used = set(windows.values_list("level", "target").distinct())
-    now = {(row.level, row.target, row.starts_at): row for row in windows.filter(starts_at__in=set(starts.values()))}
+    now = {(row.level, row.target, row.starts_at): row for row in windows.filter(starts_at__in=starts.values())}
 
     def one(level: str, target: str) -> Balance:
         cap = caps.get((level, target))
-        period = cap.period if cap else Cap.Period.MONTH.value
-        return _balance(level, target, period, cap, now.get((level, target, starts[period])))
+        return balance_of(level, target, cap, now.get((level, target, starts[period_of(level, cap)])))
 
     return [one(level, target) for level, target in sorted(used | set(caps), key=lambda pair: (order[pair[0]], pair[1]))]
 
@@ -119,23 +117,21 @@ def balances(organisation: str) -> list[Balance]:
 def balance(level: str, target: str, cap: Cap | None = None) -> Balance:
     """One level's purse now. Call inside `tenancy.within`."""
     cap = cap or Cap.objects.filter(level=level, target=target).first()
-    period = "total" if level == "run" else cap.period if cap else Cap.Period.MONTH.value
-    return _balance(level, target, period, cap, Window.objects.filter(level=level, target=target, starts_at=_start(period)).first())
+    start = zones.starts([period_of(level, cap)]).popitem()[1]
+    return balance_of(level, target, cap, Window.objects.filter(level=level, target=target, starts_at=start).first())
 
 
-def _start(period: str) -> datetime.datetime:
-    """When the period under way began, in the organisation's zone."""
-    with connection.cursor() as cursor:
-        cursor.execute("select budget_window_start(%s)", [period])
-        found: datetime.datetime = cursor.fetchone()[0]
-    return found
+def period_of(level: str, cap: Cap | None) -> str:
+    """What a level's purse is counted over: a run's is its whole life, without a cap it is the month."""
+    return "total" if level == "run" else str(cap.period) if cap else Cap.Period.MONTH.value
 
 
-def _balance(level: str, target: str, period: str, cap: Cap | None, row: Window | None) -> Balance:
+def balance_of(level: str, target: str, cap: Cap | None, row: Window | None) -> Balance:
+    """A level's purse from its cap and the window of the period under way."""
     return Balance(
         level=level,
         target=target,
-        period=period,
+        period=period_of(level, cap),
         cap=cap.cap_micros if cap else None,
         spent=row.spent if row else 0,
         reserved=row.reserved if row else 0,
@@ -192,12 +188,10 @@ def run_that_spent(sign: str, micros: money.Micros) -> Exists:
 def nearly_spent(targets: Collection[str], *, percent: int = 80) -> list[Balance]:
     """Of these levels, those that have used up most of their cap, the fullest first, in two statements. Call inside `tenancy.within`."""
     caps = {(cap.level, cap.target): cap for cap in Cap.objects.filter(target__in=targets).exclude(level="run")}
-    with connection.cursor() as cursor:
-        cursor.execute("select p, budget_window_start(p) from unnest(%s::text[]) p", [sorted({str(cap.period) for cap in caps.values()})])
-        starts = dict(cursor.fetchall())
+    starts = zones.starts(sorted({str(cap.period) for cap in caps.values()}))
     found = []
     for row in Window.objects.filter(target__in=targets, starts_at__in=starts.values()):
         cap = caps.get((row.level, row.target))
         if cap is not None and row.starts_at == starts[cap.period] and (row.spent + row.reserved) * 100 >= cap.cap_micros * percent:
-            found.append(Balance(row.level, row.target, str(cap.period), cap.cap_micros, row.spent, row.reserved, row.overrun))
+            found.append(balance_of(row.level, row.target, cap, row))
     return sorted(found, key=lambda each: ((each.cap or 0) - each.spent - each.reserved, each.target))

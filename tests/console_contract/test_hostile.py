@@ -195,7 +195,6 @@ def _of_the_registry(estate: Estate, mark: Marks, by: Principal) -> None:
     pinning = contracts.Pinning(prompt=mark("prompt"), tools=["get_account"], models=["scripted:idle"])
     contracts.publish(by=by, agent=agent, goal=goal, pinning=pinning)
     identity.issue(by=by, agent=agent, label=mark("label of a key")[:80])
-    estate.ids["odd agent"] = "odd"
 
 
 def _the_stop(estate: Estate) -> Any:
