@@ -49,7 +49,7 @@ def leave(*, by: Principal, member: Member) -> None:
         seats: dict[Workspace, set[str]] = {}
         for seat in Seat.objects.filter(member=member, member__is_active=True).select_related("workspace"):
             seats.setdefault(seat.workspace, set()).add(seat.role)
-        for workspace, given_up in seats.items():
+        for workspace, given_up in sorted(seats.items(), key=lambda each: each[0].id):
             _keep(member, workspace, given_up)
         organisations.deactivate(by=by, member=member)
 
@@ -60,6 +60,7 @@ _KEPT = {"last owner": frozenset({"owner"}), "last approver": frozenset(giving("
 
 def _keep(member: Member, workspace: Workspace, given_up: Collection[str]) -> None:
     """Somebody active keeps each of these when the member gives up some roles. Raises Conflict."""
+    Workspace.objects.select_for_update(no_key=True).get(id=workspace.id)  # one at a time: two who leave at once would each see the other
     for rule, roles in _KEPT.items():
         held = Seat.objects.filter(workspace=workspace, role__in=roles, member__is_active=True)
         if not roles.isdisjoint(given_up) and not held.exclude(member=member, role__in=given_up).exists():

@@ -53,6 +53,10 @@ def fill(owner_url: str, runs: int, say: Callable[[str], None]) -> None:
             past_partitions(database)
             with without_indexes(database, say):
                 _fill(database, runs, say)
+            began = time.monotonic()
+            for (organisation,) in database.execute("select id from agents_organisation order by id").fetchall():
+                database.execute("select budget_sum_again(%s)", [organisation])
+            say(f"sums of spending: {time.monotonic() - began:.0f} s")
         began = time.monotonic()
         database.execute("analyze")
         say(f"analyze: {time.monotonic() - began:.0f} s")

@@ -124,3 +124,38 @@ class LedgerEntry(tenancy.Tenant):
             models.CheckConstraint(condition=models.Q(amount__gt=0), name="ledger_amount"),
         ]
         indexes = [models.Index(fields=["organisation_id", "window", "at", "id"], name="ledger_of_window")]
+
+
+class DaySpending(tenancy.Tenant):
+    """What a workspace's agent spent on a day for one tool or model: the sum of the ledger's rows, kept by `budget_sum()` (`sql/sums.sql`).
+
+    `month` is the one it counts in, which may be the one before `day`. Both are dates of the reporting zone. `id` is all of them.
+    """
+
+    workspace = models.TextField()
+    month = models.DateField()
+    day = models.DateField()
+    agent = models.TextField()
+    kind = models.TextField()  # MODEL or TOOL
+    name = models.TextField()
+    amount = models.BigIntegerField()
+    calls = models.IntegerField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["organisation_id", "workspace", "month"], name="day_spending_month"),
+            models.Index(fields=["organisation_id", "day"], name="day_spending_day"),
+        ]
+
+
+class RunSpending(tenancy.Tenant):
+    """What a run spent in a month: the sum of the ledger's rows, kept by `budget_sum()` (`sql/sums.sql`). `id` is workspace/month/run."""
+
+    workspace = models.TextField()
+    month = models.DateField()
+    run = models.TextField()
+    amount = models.BigIntegerField()
+    calls = models.IntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation_id", "workspace", "month", "-amount", "run"], name="run_spending_dearest")]

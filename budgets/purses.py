@@ -1,20 +1,15 @@
 """A workspace's purses as people see them before they change a cap: a tree with what was spent, what is held, and where it leads."""
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Sum
-from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from agents.models import Agent, Member, Organisation, Workspace
-from budgets import forecasts, money, reservations, zones
-from budgets.models import Cap, LedgerEntry, Window
+from budgets import forecasts, reservations, sums, zones
+from budgets.models import Cap, Window
 from budgets.reservations import Balance
-
-LEVELS = ("organisation", "workspace", "agent")
-Days = dict[tuple[str, str], dict[datetime.date, money.Micros]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,7 @@ def tree(organisation: Organisation, workspace: Workspace, agents: Sequence[Agen
     }
     names = dict(Member.objects.filter(id__in={cap.set_by for cap in caps.values()}).values_list("id", "name"))
     month, now = zones.month(zones.of_organisation()), timezone.now()
-    days = by_days(targets, since=month.start - datetime.timedelta(days=forecasts.HISTORY), month=month)
+    days = sums.days(organisation.id, since=month.start.date() - datetime.timedelta(days=forecasts.HISTORY))
     found = []
     for level, target, name, depth in named:
         cap = caps.get((level, target))
@@ -79,20 +74,4 @@ def tree(organisation: Organisation, workspace: Workspace, agents: Sequence[Agen
                 window=row.id if row else "",
             )
         )
-    return found
-
-
-def by_days(targets: Collection[str], *, since: datetime.datetime, month: zones.Month) -> Days:
-    """What each level spent on each day of the reporting zone since then. Call inside `tenancy.within`."""
-    windows = Window.objects.filter(target__in=targets, level__in=LEVELS)
-    rows = (
-        LedgerEntry.objects.filter(window__in=windows, credit="spent", at__gte=since)
-        .annotate(day=TruncDate("at", tzinfo=month.zone))
-        .values_list("window__level", "window__target", "day")
-        .annotate(total=Sum("amount"))
-        .order_by()
-    )
-    found: Days = {}
-    for level, target, day, total in rows:
-        found.setdefault((level, target), {})[day] = int(total)
     return found

@@ -1,15 +1,11 @@
-"""What money was spent on: movements narrowed by what they were for, sums by model, tool, agent and outcome, and runs that a cap stopped.
-
-Every sum here is of the same rows that `Query.rows` lists, so a number and the rows behind it agree.
-"""
+"""The movements of money, narrowed by what they were for, and the runs that a cap stopped. Sums over whole months are in `sums`."""
 
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
-from django.db.models.functions import TruncDate
 
 from agents.models import Call, Run
 from agents.organisations import Principal
@@ -67,12 +63,6 @@ class Query:
         found = self.rows().order_by().aggregate(total=Sum("amount"), number=Count("id"))
         return int(found["total"] or 0), int(found["number"])
 
-    def by_day(self) -> list[tuple[datetime.date, money.Micros]]:
-        """The sum of each day that has rows, in the month's zone. Call inside `tenancy.within`."""
-        zone = self.month.zone if self.month else datetime.UTC
-        rows = self.rows().order_by().annotate(of=TruncDate("at", tzinfo=zone)).values_list("of").annotate(total=Sum("amount"))
-        return sorted((day, int(total)) for day, total in rows)
-
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _NEVER_ENDING = Q(window__starts_at=_EPOCH)
@@ -93,48 +83,6 @@ def calls_of(rows: list[LedgerEntry]) -> dict[str, Call]:
     """The calls behind these movements, with their runs and agents. Call inside `tenancy.within`."""
     found = Call.objects.filter(id__in={row.call_id for row in rows}).select_related("run__agent")
     return {call.id: call for call in found.only("id", "run_id", "name", "kind", "state", "run__agent__slug", "run__state")}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A part of what was spent: what for, how much, in how many calls."""
-
-    key: str
-    label: str
-    micros: money.Micros
-    calls: int
-
-
-_PARTS = """
-WITH spent AS MATERIALIZED (
-    SELECT c.run_id, c.kind, c.name, sum(l.amount) AS amount, count(*) FILTER (WHERE l.kind = 'settle') AS calls
-    FROM budgets_ledgerentry l JOIN agents_call c ON c.organisation_id = l.organisation_id AND c.id = l.call_id
-                               JOIN budgets_window w ON w.organisation_id = l.organisation_id AND w.id = l.window_id
-    WHERE l.window_id = ANY (%s) AND l.credit = 'spent' AND (w.starts_at <> timestamptz 'epoch' OR (l.at >= %s AND l.at < %s))
-    GROUP BY c.run_id, c.kind, c.name
-), parts AS (
-    SELECT CASE WHEN grouping(s.name) = 0 THEN s.kind WHEN grouping(a.slug) = 0 THEN 'agent'
-                WHEN grouping(r.state) = 0 THEN 'outcome' ELSE 'run' END AS part,
-           coalesce(s.name, a.slug, r.state, s.run_id) AS key, sum(s.amount)::bigint AS amount, sum(s.calls)::bigint AS calls
-    FROM spent s JOIN agents_run r ON r.organisation_id = current_setting('app.organisation') AND r.id = s.run_id
-                 JOIN agents_agent a ON a.organisation_id = r.organisation_id AND a.id = r.agent_id
-    GROUP BY GROUPING SETS ((s.kind, s.name), (a.slug), (r.state), (s.run_id))
-), ranked AS (SELECT *, row_number() OVER (PARTITION BY part ORDER BY amount DESC, key) AS place FROM parts)
-SELECT part, key, amount, calls FROM ranked WHERE place <= %s ORDER BY part, place
-"""
-
-
-def parts(level: str, target: str, month: zones.Month) -> dict[str, list[Line]]:
-    """What was spent in a month by MODEL, TOOL, agent, outcome and run: the largest of each. Call inside `tenancy.within`."""
-    windows = list(_windows(level, target, month).values_list("id", flat=True))
-    found: dict[str, list[Line]] = {name: [] for name in (Call.Kind.MODEL, Call.Kind.TOOL, "agent", "outcome", "run")}
-    with connection.cursor() as cursor:
-        cursor.execute(_PARTS, [windows, month.start, month.end, TOP])
-        for part, key, amount, calls in cursor.fetchall():
-            found[part].append(Line(key=key, label=key, micros=int(amount), calls=int(calls)))
-    agents = dict(Run.objects.filter(id__in=[line.key for line in found["run"]]).values_list("id", "agent__slug"))
-    found["run"] = [replace(line, label=agents.get(line.key, "")) for line in found["run"]]
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ BEGIN
                      ('overrun', 'overrun', 'spent', p_actual - v.amount)) m (kind, debit, credit, amount)
         WHERE m.amount > 0;
     END LOOP;
+    IF p_actual > 0 THEN PERFORM budget_sum(p_organisation, ARRAY[p_call]); END IF;
     RETURN true;
 END $$;
 
@@ -101,6 +102,7 @@ BEGIN
           AND v_period = coalesce((SELECT c.period FROM budgets_cap c WHERE c.organisation_id = w.organisation_id AND c.level = w.level AND c.target = w.target), 'month')
           AND NOT EXISTS (SELECT FROM budgets_window t WHERE t.organisation_id = w.organisation_id AND t.level = w.level AND t.target = w.target AND t.starts_at = v_new);
     END LOOP;
+    IF p_zone <> v_was THEN PERFORM budget_sum_again(p_organisation); END IF;
     RETURN v_was;
 END $$;
 

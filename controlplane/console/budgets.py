@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from agents import contracts, organisations, runs
 from agents.models import Call, Run
 from audit import tenancy
-from budgets import limits, prices, purses, spending, zones
+from budgets import limits, prices, purses, spending, sums, zones
 from budgets.models import Cap
 from controlplane.console import asked, charts, frame, lists, render
 from controlplane.console.frame import Place
@@ -45,8 +45,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
 
 def _numbers(place: Place, own: purses.Purse, month: zones.Month) -> dict[str, Any]:
     """The tiles: each is the sum of the rows that its link opens."""
-    query = spending.Query("workspace", place.workspace.id, month=month, show="spent")
-    total, _ = query.total()
+    total = sum(sums.by_day(place.workspace.id, month).values())
     states = runs.tally(place.workspace.id, since=month.start)
     succeeded = states.get(Run.State.SUCCEEDED, {}).get("runs", 0)
     stopped, number = spending.stopped_by_a_cap(place.workspace.id, month)
@@ -70,11 +69,11 @@ def _cap_named(place: Place, rule: str) -> str:
 def _where(place: Place, own: purses.Purse, month: zones.Month, request: HttpRequest) -> dict[str, Any]:
     """The curve and the parts of what was spent."""
     rows = f"{place.root}/budgets/workspace/{place.workspace.id}?{urlencode({'month': month.slug, 'show': 'spent'})}"
-    days = dict(spending.Query("workspace", place.workspace.id, month=month, show="spent").by_day())
+    days = sums.by_day(place.workspace.id, month)
     monthly = own.balance.cap if own.balance.period == Cap.Period.MONTH else None
     spend = charts.Spend(month=month, now=timezone.now(), days=days, cap=monthly, forecast=own.forecast)
-    parts = spending.parts("workspace", place.workspace.id, month)
     by = request.GET.get("by", "")
+    by = by if by in PARTS else "agent"
     return {
         "spend": spend,
         "curve": charts.curve(spend) if days else None,
@@ -83,9 +82,9 @@ def _where(place: Place, own: purses.Purse, month: zones.Month, request: HttpReq
         "days": sorted(days.items(), reverse=True),
         "rows": rows,
         "parts": PARTS,
-        "by": by if by in PARTS else "agent",
-        "lines": parts[by if by in PARTS else "agent"],
-        "dearest": parts["run"],
+        "by": by,
+        "lines": sums.parts(place.workspace.id, month, by=by),
+        "dearest": sums.dearest(place.workspace.id, month),
         "prices": list(prices.listed()),
     }
 

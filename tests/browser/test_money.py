@@ -34,6 +34,7 @@ def spender(django_db_setup: None) -> worlds.World:
             "update budgets_ledgerentry l set at = at - make_interval(days => right(c.key, 1)::int)"
             " from agents_call c where c.id = l.call_id"
         )
+        owner.execute("select budget_sum_again(%s)", [world.organisation])
     return world
 
 

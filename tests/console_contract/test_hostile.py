@@ -26,11 +26,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 CORPUS = (
     "</textarea></title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'><svg/onload=alert(3)>"
-    "{{7*7}}{% now 'Y' %}[x](javascript:alert(4)) hx-get=/x \u202egnp.exe\u200b\u2066\ufeff&lt;b&gt;"
+    "{{71*7919}}{% now 'Y' %}[x](javascript:alert(4)) hx-get=/x \u202egnp.exe\u200b\u2066\ufeff&lt;b&gt;"
 )
 HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
 MARK = re.compile(r"zq\d\dz")
-EVALUATED = re.compile(r"zq\d\dz.{0,140}49")
+EVALUATED = re.compile("562249")  # long enough not to be part of a random token
 
 
 @dataclass

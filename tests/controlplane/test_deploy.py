@@ -80,7 +80,8 @@ def test_the_application_owns_nothing_and_may_not_alter_the_log_or_make_effects(
     assert rows("select relname from pg_class where relowner = 'remit_app'::regrole") == []
     assert rows("select proname from pg_proc where proowner = 'remit_app'::regrole") == []
     append_only = {"audit_entry": {"SELECT", "INSERT"}, "approvals_vote": {"SELECT", "INSERT"}, "agents_agentversion": {"SELECT", "INSERT"}}
-    by_function_only = {name: {"SELECT"} for name in ("agents_effect", "budgets_ledgerentry", "budgets_reservation", "budgets_window")}
+    money = {"budgets_ledgerentry", "budgets_reservation", "budgets_window", "budgets_dayspending", "budgets_runspending"}
+    by_function_only = {name: {"SELECT"} for name in {"agents_effect"} | money}
     for table, expected in (append_only | by_function_only).items():
         held = rows(
             f"select privilege_type from information_schema.role_table_grants where grantee = 'remit_app' and table_name = '{table}'"

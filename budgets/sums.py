@@ -1,0 +1,74 @@
+"""What was spent, by what it was for: read from the sums that `budget_sum()` keeps beside the ledger, whatever the number of movements.
+
+Each is the sum of the very rows that `spending.Query` lists (a test compares them), so a number and the rows behind it agree.
+"""
+
+import datetime
+from dataclasses import dataclass
+
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+
+from agents.models import Agent, Run
+from budgets import money, zones
+from budgets.models import DaySpending, RunSpending
+
+TOP = 20
+Days = dict[tuple[str, str], dict[datetime.date, money.Micros]]  # (level, target) -> day -> amount
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A part of what was spent: what for, how much, in how many calls."""
+
+    key: str
+    label: str
+    micros: money.Micros
+    calls: int
+
+
+def _of(workspace: str, month: zones.Month) -> QuerySet[DaySpending]:
+    return DaySpending.objects.filter(workspace=workspace, month=month.start.date())
+
+
+def by_day(workspace: str, month: zones.Month) -> dict[datetime.date, money.Micros]:
+    """What counts in a month, by the day on which it was booked. Call inside `tenancy.within`."""
+    rows = _of(workspace, month).values_list("day").annotate(total=Sum("amount")).order_by("day")
+    return {day: int(total) for day, total in rows}
+
+
+def parts(workspace: str, month: zones.Month, *, by: str) -> list[Line]:
+    """The largest parts of a month by "MODEL", "TOOL", "agent" (its slug) or "outcome" (of the run). Call inside `tenancy.within`."""
+    if by == "outcome":
+        return _outcomes(workspace, month)
+    of = "agent" if by == "agent" else "name"
+    rows = _of(workspace, month) if by == "agent" else _of(workspace, month).filter(kind=by)
+    found = rows.values_list(of).annotate(total=Sum("amount"), number=Sum("calls")).order_by("-total", of)[:TOP]
+    lines = [(str(key), int(total), int(number)) for key, total, number in found]
+    slugs = dict(Agent.objects.filter(id__in=[key for key, _, _ in lines]).values_list("id", "slug")) if by == "agent" else {}
+    return [Line(slugs.get(key, key), slugs.get(key, key), total, number) for key, total, number in lines]
+
+
+def _outcomes(workspace: str, month: zones.Month) -> list[Line]:
+    """By the state in which each run is now: as many rows are read as runs spent anything."""
+    spent = RunSpending.objects.filter(workspace=workspace, month=month.start.date())
+    state = Run.objects.filter(id=OuterRef("run")).values("state")
+    rows = spent.annotate(state=Subquery(state)).values_list("state").annotate(total=Sum("amount"), number=Sum("calls"))
+    return [Line(state, state, int(total), int(number)) for state, total, number in rows.order_by("-total", "state")]
+
+
+def dearest(workspace: str, month: zones.Month) -> list[Line]:
+    """The runs on which most was spent in a month; `label` is the agent. Call inside `tenancy.within`."""
+    rows = list(RunSpending.objects.filter(workspace=workspace, month=month.start.date()).order_by("-amount", "run")[:TOP])
+    slugs = dict(Run.objects.filter(id__in=[row.run for row in rows]).values_list("id", "agent__slug"))
+    return [Line(row.run, slugs.get(row.run, ""), row.amount, row.calls) for row in rows]
+
+
+def days(organisation: str, *, since: datetime.date) -> Days:
+    """What the organisation, each workspace and each agent spent on each day since then. Call inside `tenancy.within`."""
+    found: Days = {}
+    rows = DaySpending.objects.filter(day__gte=since).values_list("workspace", "agent", "day").annotate(total=Sum("amount")).order_by()
+    for workspace, agent, day, total in rows:
+        for level, target in (("organisation", organisation), ("workspace", workspace), ("agent", agent)):
+            of_level = found.setdefault((level, target), {})
+            of_level[day] = of_level.get(day, 0) + int(total)
+    return found
