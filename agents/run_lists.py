@@ -196,8 +196,17 @@ def _capped() -> Q:
     return found
 
 
-def _said(found: QuerySet[Run], words: Sequence[str]) -> QuerySet[Run]:
-    """Words of the title or the reference, by the index over both. A text of several pieces is a phrase whose last piece may go on."""
+_WORDS = {
+    False: "agents_run.words @@ to_tsquery('simple', %s)",
+    True: "coalesce(agents_run.words, '') @@ to_tsquery('simple', %s)",  # of this the index knows nothing
+}
+
+
+def _said(found: QuerySet[Run], words: Sequence[str], *, is_few: bool = False) -> QuerySet[Run]:
+    """Words of the title or the reference, by the index over both; of few runs, each is looked at.
+
+    A text of several pieces is a phrase whose last piece may go on.
+    """
     phrases = []
     for pieces in (re.findall(r"[^\W_]+", word)[:8] for word in words):
         if pieces:
@@ -205,7 +214,7 @@ def _said(found: QuerySet[Run], words: Sequence[str]) -> QuerySet[Run]:
     if not phrases:
         return found.none()
     # A column that the models do not know: the database computes it, and no page needs to load it.
-    return found.filter(RawSQL("agents_run.words @@ to_tsquery('simple', %s)", [" & ".join(phrases)], output_field=BooleanField()))
+    return found.filter(RawSQL(_WORDS[is_few], [" & ".join(phrases)], output_field=BooleanField()))  # noqa: S611 - one of two constants
 
 
 def look(found: QuerySet[Run], wanted: Wanted, *, after: Spot | None = None) -> Look:
@@ -233,11 +242,11 @@ def _hits(near: QuerySet[Run], wanted: Wanted) -> tuple[QuerySet[Run], datetime.
     """(the newest runs that have the words, how far back those go). A common word is found by going through the newest runs, a rare one
     by the index of words: in an order that no index has, so that the planner cannot choose to go through all runs instead."""
     edge = _edge(near, LOOKED // 2)
-    if edge:
-        newest = _said(near.filter(started_at__gte=edge), wanted.words).order_by("-started_at").values_list("id", flat=True)
-        found = list(newest[:COUNTED])
-        if len(found) >= COMMON:
-            return near.filter(id__in=found, started_at__gte=edge), edge
+    newest = _said(near.filter(started_at__gte=edge) if edge else near, wanted.words, is_few=True)
+    found = list(newest.order_by("-started_at").values_list("id", flat=True)[:COUNTED])
+    if edge is None or len(found) >= COMMON:
+        whole = near.filter(id__in=found)
+        return (whole.filter(started_at__gte=edge), edge) if edge else (whole, None)
     order = (F("started_at") + datetime.timedelta(0)).desc()
     rows = list(_said(near, wanted.words).order_by(order).values_list("id", "started_at")[:COUNTED])
     return near.filter(id__in=[each for each, _ in rows]), rows[-1][1] if len(rows) == COUNTED else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError
-from django.db.models import F, QuerySet
+from django.db.models import Count, F, QuerySet
 
 from agents import organisations, schemas
 from agents.models import Agent, Connector, Pin, Tool, ToolVersion, Workspace
@@ -282,6 +282,15 @@ def usable(agent_version: str, capability: Mapping[str, Any] | None) -> list[Fac
 def pins(agent_version: str) -> QuerySet[Pin]:
     """The pins of an agent version by name, whether or not what they point at is active. Call inside `tenancy.within`."""
     return Pin.objects.filter(agent_version_id=agent_version).select_related("tool_version__tool__connector").order_by("name")
+
+
+def pin_counts(workspace: str, *, by: str) -> dict[str, int]:
+    """How many tools the current version of each agent may name (`by="agent"`), or how many agents each tool has (`by="tool"`).
+
+    Call inside `tenancy.within`.
+    """
+    of = {"agent": "agent_version__agent_id", "tool": "tool_version__tool_id"}[by]
+    return dict(pinning(workspace).order_by().values_list(of).annotate(number=Count("id")))
 
 
 def pinning(workspace: str, tool: str = "") -> QuerySet[Pin]:

@@ -10,7 +10,7 @@ from django.db import connection
 
 NEWEST = 1_000  # runs that are opened one by one: how long they took, and what each agent did lately
 _STATES = """
-    SELECT least(floor(extract(epoch FROM started_at - %(since)s) / %(width)s), %(parts)s - 1)::int, state, count(*)
+    SELECT width_bucket(started_at, %(edges)s) - 1, state, count(*)
     FROM agents_run WHERE workspace_id = %(workspace)s AND started_at >= %(since)s AND started_at < %(until)s GROUP BY 1, 2
 """
 _TOOK = """
@@ -20,11 +20,13 @@ _TOOK = """
           ORDER BY started_at DESC LIMIT %(most)s) newest
 """
 _AGENTS = """
-    SELECT a.id, least(floor(extract(epoch FROM r.started_at - %(since)s) / %(width)s), %(parts)s - 1)::int, r.state, count(*)
-    FROM agents_agent a CROSS JOIN LATERAL (
-        SELECT started_at, state FROM agents_run WHERE organisation_id = a.organisation_id AND agent_id = a.id
-        AND started_at >= %(since)s ORDER BY started_at DESC LIMIT %(most)s) r
-    WHERE a.workspace_id = %(workspace)s GROUP BY 1, 2, 3
+    SELECT agent, json_agg(json_build_array(part, state, number)) FROM (
+        SELECT a.id AS agent, width_bucket(r.started_at, %(edges)s) - 1 AS part, r.state, count(*) AS number
+        FROM agents_agent a CROSS JOIN LATERAL (
+            SELECT started_at, state FROM agents_run WHERE organisation_id = a.organisation_id AND agent_id = a.id
+            AND started_at >= %(since)s ORDER BY started_at DESC LIMIT %(most)s) r
+        WHERE a.workspace_id = %(workspace)s GROUP BY 1, 2, 3) counted
+    GROUP BY 1
 """
 _LAST = """
     SELECT a.id, (SELECT max(started_at) FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id)
@@ -65,7 +67,7 @@ def over(workspace: str, *, since: datetime.datetime, until: datetime.datetime, 
     """The runs of a workspace that started then, by state, in equal parts. Call inside `tenancy.within`."""
     width = (until - since) / parts
     counts: list[Counter[str]] = [Counter() for _ in range(parts)]
-    asked = {"workspace": workspace, "since": since, "until": until, "parts": parts, "width": width.total_seconds()}
+    asked = {"workspace": workspace, "since": since, "until": until, "edges": _edges(since, width, parts)}
     for part, state, number in _rows(_STATES, asked):
         counts[part][state] += number
     return [Stretch(since + width * place, since + width * (place + 1), states) for place, states in enumerate(counts)]
@@ -80,12 +82,18 @@ def took(workspace: str, *, since: datetime.datetime, until: datetime.datetime) 
 def by_agent(workspace: str, *, since: datetime.datetime, until: datetime.datetime, parts: int) -> dict[str, Line]:
     """Each agent's newest runs since then. Call inside `tenancy.within`."""
     found: dict[str, Line] = {}
-    asked = {"workspace": workspace, "since": since, "parts": parts, "width": ((until - since) / parts).total_seconds(), "most": NEWEST}
-    for agent, part, state, number in _rows(_AGENTS, asked):
-        line = found.setdefault(agent, Line(parts=[0] * parts))
-        line.states[state] += number
-        line.parts[part] += number
+    asked = {"workspace": workspace, "since": since, "edges": _edges(since, (until - since) / parts, parts), "most": NEWEST}
+    for agent, counted in _rows(_AGENTS, asked):
+        line = found[agent] = Line(parts=[0] * parts)
+        for part, state, number in counted:
+            line.states[state] += number
+            line.parts[part] += number
     return found
+
+
+def _edges(since: datetime.datetime, width: datetime.timedelta, parts: int) -> list[datetime.datetime]:
+    """Where each part begins."""
+    return [since + width * place for place in range(parts)]
 
 
 def last_run(workspace: str) -> dict[str, datetime.datetime | None]:

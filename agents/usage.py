@@ -17,11 +17,11 @@ from agents.models import Agent, Pin
 MOST_RUNS = 500  # of one agent
 MOST_IN_ALL = 5_000  # of all agents of a workspace together: many agents share it
 ENOUGH = 30  # runs that are over: under this a rate is not judged
-# The newest runs of each agent, or of one, found by the index of their list. It stands before the four that follow.
+# The newest runs of each agent, or of one, found by the index of their list. It stands before the three that follow.
 _NEWEST = """
     WITH newest AS MATERIALIZED (
-        SELECT a.id AS agent, a.slug, r.id AS run FROM agents_agent a
-        CROSS JOIN LATERAL (SELECT id FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
+        SELECT a.id AS agent, a.slug, r.id AS run, r.started_at FROM agents_agent a
+        CROSS JOIN LATERAL (SELECT id, started_at FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id
                             AND r.started_at >= %(since)s ORDER BY r.started_at DESC LIMIT %(most)s) r
         WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s AND (%(agent)s = '' OR a.id = %(agent)s))"""
 _PAIRS = """
@@ -31,16 +31,13 @@ _PAIRS = """
 """
 _DETAIL = """,
     cut AS (SELECT bool_or(runs >= %(most)s) AS reached FROM (SELECT count(*) AS runs FROM newest GROUP BY agent) each)
-    SELECT c.name, n.slug, c.state, coalesce(CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END, ''),
-           count(*), max(c.created_at), (SELECT reached FROM cut)
+    SELECT c.name, n.started_at >= %(recent)s, n.slug, c.state,
+           coalesce(CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END, ''), grouping(n.slug) = 1,
+           count(*), max(c.created_at), (SELECT reached FROM cut),
+           percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM c.finished_at - c.created_at))
+               FILTER (WHERE c.state = 'APPLIED' AND c.finished_at IS NOT NULL AND c.tier NOT IN ('ONE', 'TWO'))
     FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL'
-    WHERE %(name)s = '' OR c.name = %(name)s GROUP BY 1, 2, 3, 4
-"""
-_TOOK = """
-    SELECT c.name, percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM c.finished_at - c.created_at))
-    FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL'
-    WHERE (%(name)s = '' OR c.name = %(name)s) AND c.state = 'APPLIED' AND c.finished_at IS NOT NULL AND c.tier NOT IN ('ONE', 'TWO')
-    GROUP BY 1
+    WHERE %(name)s = '' OR c.name = %(name)s GROUP BY GROUPING SETS ((1, 2, 3, 4, 5), (1, 2))
 """
 _FAULTS = """
     SELECT fault ->> 'pointer', count(*)
@@ -125,7 +122,7 @@ class Pair:
 
 @dataclass(slots=True)
 class Detail:
-    """One tool's use: by state, by code of refusal, by agent; and how long calls took (ms)."""
+    """One tool's use: by state, by code of refusal, by agent; and how long calls took (ms). `last` may be from before what is counted."""
 
     calls: int = 0
     whole: bool = True
@@ -158,20 +155,35 @@ def by_pair(organisation: str, workspace: str, *, since: datetime.datetime) -> t
     return found, frozenset(cut)
 
 
-def of_tools(organisation: str, workspace: str, *, since: datetime.datetime, name: str = "", agent: str = "") -> dict[str, Detail]:
-    """tool -> its use; of one tool or one agent, or of all. Call inside `tenancy.within`."""
+def of_tools(
+    organisation: str,
+    workspace: str,
+    *,
+    since: datetime.datetime,
+    name: str = "",
+    agent: str = "",
+    last_since: datetime.datetime | None = None,
+) -> dict[str, Detail]:
+    """tool -> its use; of one tool or one agent, or of all. A use before `since` only says when it was, back to `last_since`.
+
+    Call inside `tenancy.within`.
+    """
     found: dict[str, Detail] = {}
-    asked = {"name": name, "agent": agent, "most": MOST_RUNS if agent else _most_of_each(workspace)}
-    for tool, slug, state, code, calls, last, cut in _rows(_NEWEST + _DETAIL, organisation, workspace, since, **asked):
-        one = found.setdefault(tool, Detail())
-        one.calls, one.whole = one.calls + calls, not cut
+    most = MOST_RUNS if agent else _most_of_each(workspace)
+    asked = {"name": name, "agent": agent, "most": most, "recent": since}
+    rows = _rows(_NEWEST + _DETAIL, organisation, workspace, last_since or since, **asked)
+    for tool, is_recent, slug, state, code, is_sum, calls, last, cut, seconds in rows:
+        one = found.setdefault(tool, Detail(whole=not cut))
         one.last = last if one.last is None or last > one.last else one.last
+        if not is_recent:
+            continue
+        if is_sum:
+            one.calls, one.p95_ms = calls, None if seconds is None else round(seconds * 1000)
+            continue
         one.states[state] = one.states.get(state, 0) + calls
         one.agents[slug] = one.agents.get(slug, 0) + calls
         if code:
             one.codes[code] = one.codes.get(code, 0) + calls
-    for tool, seconds in _rows(_NEWEST + _TOOK, organisation, workspace, since, **asked):
-        found[tool].p95_ms = round(seconds * 1000)
     return found
 
 

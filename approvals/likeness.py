@@ -9,7 +9,7 @@ from typing import Any
 
 from agents import runs, tools
 from approvals import requests
-from approvals.models import Plan, Request
+from approvals.models import Request
 
 SHOWN, MEASURED = 5, 50
 FEWEST = 3  # with fewer amounts there is no usual one
@@ -50,9 +50,9 @@ class Likeness:
         return f"{self.times:.1f}" if self.times is not None else ""
 
 
-def amount(plan: Plan, tool: tools.Facts, arguments: Any) -> Amount | None:
-    """The amount that the preview found, or the argument that the tool's preview names as its amount; None when nobody declared one."""
-    reach = json.loads(plan.facts).get("reach") if plan.facts else None
+def amount(facts: str, tool: tools.Facts, arguments: Any) -> Amount | None:
+    """The amount among a plan's facts, or the argument that the tool's preview names as its amount; None when nobody declared one."""
+    reach = json.loads(facts).get("reach") if facts else None
     reach = reach if isinstance(reach, dict) else {}
     cents = _number(reach.get("money_cents"))
     if cents is not None:
@@ -78,13 +78,15 @@ def of(request: Request, tool: tools.Facts) -> Likeness:
         call__name=request.call.name,
         state__in=Request.BY_PEOPLE,
     )
-    rows = list(found.select_related("plan", "call").prefetch_related("votes__member").order_by("-opened_at", "-id")[:MEASURED])
-    amounts = [(row, amount(row.plan, tool, runs.kept(row.call.arguments))) for row in rows]
-    own = amount(request.plan, tool, runs.kept(request.call.arguments))
-    alike = [one for _, one in amounts if one is not None and own is not None and one.currency == own.currency]
+    rows = list(found.order_by("-opened_at", "-id").values_list("id", "plan__facts", "call__arguments")[:MEASURED])
+    amounts = {identifier: amount(facts, tool, runs.kept(arguments)) for identifier, facts, arguments in rows}
+    own = amount(request.plan.facts, tool, runs.kept(request.call.arguments))
+    alike = [one for one in amounts.values() if one is not None and own is not None and one.currency == own.currency]
     usual = Amount(int(median(one.minor for one in alike)), alike[0].currency, alike[0].per_unit) if len(alike) >= FEWEST else None
     times = own.minor / usual.minor if own is not None and usual is not None and usual.minor else None
-    return Likeness(amounts[:SHOWN], own, usual, times)
+    newest = Request.objects.prefetch_related("votes__member").in_bulk([identifier for identifier, _, _ in rows[:SHOWN]])
+    similar = [(newest[identifier], amounts[identifier]) for identifier, _, _ in rows[:SHOWN]]
+    return Likeness(similar, own, usual, times)
 
 
 def earlier(request: Request) -> list[Request]:

@@ -65,7 +65,7 @@ def entries(  # noqa: PLR0913 - every filter is optional
     """Entries of the organisation in force, newest first. `event` may end in `.*`. Call inside `tenancy.within`."""
     found = models.Entry.objects.all()
     if event.endswith(".*"):
-        found = found.filter(event__startswith=event[:-1])
+        found = found.filter(event__in=[name for name in events.CATALOGUE if name.startswith(event[:-1])])  # a pattern would use no index
     elif event:
         found = found.filter(event=event)
     exact = {"subject": subject, "run_id": run, "actor_id": actor, "workspace_id": workspace, "at__gte": since, "at__lt": until}

@@ -52,7 +52,7 @@ def tree(organisation: Organisation, workspace: Workspace, agents: Sequence[Agen
     }
     names = dict(Member.objects.filter(id__in={cap.set_by for cap in caps.values()}).values_list("id", "name"))
     month, now = zones.month(zones.of_organisation()), timezone.now()
-    days = sums.days(organisation.id, since=month.start.date() - datetime.timedelta(days=forecasts.HISTORY))
+    days = sums.days(organisation.id, since=month.start.date() - datetime.timedelta(days=forecasts.HISTORY), by_agent=bool(agents))
     found = []
     for level, target, name, depth in named:
         cap = caps.get((level, target))

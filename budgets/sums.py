@@ -10,7 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery, Sum
 
 from agents.models import Agent, Run
 from budgets import money, zones
-from budgets.models import DaySpending, RunSpending
+from budgets.models import DaySpending, LedgerEntry, RunSpending, Window
 
 TOP = 20
 Days = dict[tuple[str, str], dict[datetime.date, money.Micros]]  # (level, target) -> day -> amount
@@ -63,12 +63,30 @@ def dearest(workspace: str, month: zones.Month) -> list[Line]:
     return [Line(row.run, slugs.get(row.run, ""), row.amount, row.calls) for row in rows]
 
 
-def days(organisation: str, *, since: datetime.date) -> Days:
-    """What the organisation, each workspace and each agent spent on each day since then. Call inside `tenancy.within`."""
+def days(organisation: str, *, since: datetime.date, by_agent: bool = True) -> Days:
+    """What the organisation, each workspace and, if asked, each agent spent on each day since then. Call inside `tenancy.within`."""
     found: Days = {}
-    rows = DaySpending.objects.filter(day__gte=since).values_list("workspace", "agent", "day").annotate(total=Sum("amount")).order_by()
-    for workspace, agent, day, total in rows:
-        for level, target in (("organisation", organisation), ("workspace", workspace), ("agent", agent)):
-            of_level = found.setdefault((level, target), {})
+    levels = ("workspace", "agent") if by_agent else ("workspace",)
+    rows = DaySpending.objects.filter(day__gte=since).values_list("day", *levels).annotate(total=Sum("amount")).order_by()
+    for day, *targets, total in rows:
+        for key in (("organisation", organisation), *zip(levels, targets, strict=True)):
+            of_level = found.setdefault(key, {})
             of_level[day] = of_level.get(day, 0) + int(total)
     return found
+
+
+def between(workspace: str, *, since: datetime.datetime, until: datetime.datetime) -> money.Micros:
+    """Booked then, in all: whole days from their sums, what is left at either end from the ledger. Call inside `tenancy.within`."""
+    zone = zones.of_organisation()
+    first, last = since.astimezone(zone).date() + datetime.timedelta(days=1), until.astimezone(zone).date()
+    if first > last:
+        return _moved(workspace, since, until)
+    whole = DaySpending.objects.filter(workspace=workspace, day__gte=first, day__lt=last).aggregate(total=Sum("amount"))["total"]
+    ends = _moved(workspace, since, zones.midnight(first, zone)) + _moved(workspace, zones.midnight(last, zone), until)
+    return int(whole or 0) + ends
+
+
+def _moved(workspace: str, since: datetime.datetime, until: datetime.datetime) -> money.Micros:
+    windows = Window.objects.filter(level="workspace", target=workspace)
+    rows = LedgerEntry.objects.filter(window__in=windows, credit="spent", at__gte=since, at__lt=until)
+    return int(rows.aggregate(total=Sum("amount"))["total"] or 0)

@@ -37,9 +37,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     refused: dict[str, int] = {}
     for (agent, _), pair in usage.by_pair(place.organisation.id, place.workspace.id, since=since)[0].items():
         refused[agent] = refused.get(agent, 0) + pair.refused
-    pinned: dict[str, int] = {}
-    for pin in tools.pinning(place.workspace.id):
-        pinned[pin.agent_version.agent_id] = pinned.get(pin.agent_version.agent_id, 0) + 1
+    pinned = tools.pin_counts(place.workspace.id, by="agent")
     stopped = {stop.target for stop in stops.engaged() if stop.scope == "agent"}
     found = [each for each in everyone if (not stage or each.stage == stage) and text in f"{each.slug} {each.name}".lower()]
     after = lists.after_name(asked.text(request, "after", longest=400))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from agents import run_lists, runs, trends
 from agents.models import Agent, Run
 from approvals import pace, requests
-from budgets import money, reservations, totals
+from budgets import money, reservations, sums
 from controlplane.console import asked, run_list
 from controlplane.console.frame import Place
 from controlplane.console.run_list import CLASSES
@@ -22,6 +22,7 @@ RANGES = {"1": ("24 hours", 24), "7": ("7 days", 28), "30": ("30 days", 30)}  # 
 USUAL = "7"
 CAPS_WARN = 5  # per cent of runs
 SPARKS = 14
+BUSIEST = 12  # agents of whom the overview says how they did; the list of agents has them all
 ENOUGH = 20  # of fewer than this nothing is said about a change
 
 
@@ -105,8 +106,8 @@ def _of_runs(place: Place, wanted: Asked, now: list[trends.Stretch]) -> list[Num
         Number("Handed over", ui.thousands(states["HANDED_OFF"]), f"{since}&state=HANDED_OFF", "to the agent's owner"),
     ]
     if place.may("budgets_view"):
-        spent = totals.spent(workspace, since=wanted.start, until=wanted.end)
-        spent_then = totals.spent(workspace, since=wanted.before, until=wanted.start)
+        spent = sums.between(workspace, since=wanted.start, until=wanted.end)
+        spent_then = sums.between(workspace, since=wanted.before, until=wanted.start)
         cost, cost_then = _each(spent, states["SUCCEEDED"]), _each(spent_then, then.states.get("SUCCEEDED", 0))
         told = f"{money.dollars_round(spent)} in all"
         enough = over_then >= ENOUGH and cost is not None and bool(cost_then)
@@ -166,8 +167,9 @@ def _of_money(place: Place) -> Number:
 def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[str, Any]]:
     lines = trends.by_agent(place.workspace.id, since=wanted.start, until=wanted.end, parts=SPARKS)
     found = []
-    for agent in agents:
-        line = lines.get(agent.id, trends.Line(parts=[0] * SPARKS))
+    idle = trends.Line(parts=[0] * SPARKS)
+    for agent in sorted(agents, key=lambda each: (-lines.get(each.id, idle).runs, each.slug))[:BUSIEST]:
+        line = lines.get(agent.id, idle)
         over = sum(line.states[state] for state in Run.OVER)
         found.append(
             {
@@ -177,10 +179,9 @@ def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[s
                 "handed": line.states["HANDED_OFF"],
                 "parts": line.parts,
                 "says": f"{agent.name}: {line.runs} runs, at most {max(line.parts, default=0)} in one part of the time",
-                "order": -line.runs,
             }
         )
-    return sorted(found, key=lambda row: (row["order"], row["agent"].slug))
+    return found
 
 
 def _bars(stretches: list[trends.Stretch]) -> list[dict[str, Any]]:

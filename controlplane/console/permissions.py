@@ -15,7 +15,7 @@ from controlplane.console.cells import Cell
 from controlplane.console.frame import Place
 from controlplane.templatetags import reach
 
-MOST_AGENTS, MOST_TOOLS, MOST_ROWS = 100, 50, 200
+MOST_AGENTS, MOST_TOOLS, MOST_ROWS = 60, 50, 200
 VIEWS = {"system": "By agent", "tool": "By tool", "domain": "By data domain", "person": "By person"}
 IDLE = (7, 30, 60, 90)
 

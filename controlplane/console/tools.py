@@ -33,14 +33,8 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """The newest version of every tool, with its use."""
     text, kind, risk, only = (asked.text(request, name) for name in ("q", "kind", "risk", "only"))
     everything, now = list(tools.all_versions(place.workspace.id)), timezone.now()
-    agents: dict[str, int] = {}
-    for pin in tools.pinning(place.workspace.id):
-        agents[pin.tool_version.tool_id] = agents.get(pin.tool_version.tool_id, 0) + 1
-    week = usage.of_tools(place.organisation.id, place.workspace.id, since=now - WEEK)
-    pairs, _ = usage.by_pair(place.organisation.id, place.workspace.id, since=now - UNUSED)
-    last: dict[str, datetime.datetime] = {}
-    for (_agent, name), pair in pairs.items():
-        last[name] = max(pair.last, last.get(name, pair.last))
+    agents = tools.pin_counts(place.workspace.id, by="tool")
+    used = usage.of_tools(place.organisation.id, place.workspace.id, since=now - WEEK, last_since=now - UNUSED)
     stopped = {(stop.scope, stop.target) for stop in stops.engaged()}
     found = [
         row
@@ -48,7 +42,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         if text.lower() in f"{row.tool.name} {row.title} {row.tool.connector.slug}".lower()
         and (not kind or row.is_write == (kind == "write"))
         and (not risk or row.risk == risk)
-        and (only != "unused" or row.tool.name not in last)
+        and (only != "unused" or row.tool.name not in used)
     ]
     after = lists.after_name(asked.text(request, "after", longest=400))
     found, further = lists.cut_by_name([row for row in found if row.tool.name > after], "tool.name")
@@ -57,8 +51,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
             "row": row,
             "standing": standing(row),
             "agents": agents.get(row.tool_id, 0),
-            "week": week.get(row.tool.name),
-            "last": last.get(row.tool.name),
+            "used": used.get(row.tool.name),
             "stopped": bool({("tool", row.tool_id), ("connector", row.tool.connector_id)} & stopped),
         }
         for row in found
@@ -66,7 +59,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     context = {"rows": rows, "everything": len(everything), "q": text, "kind": kind, "risk": risk, "only": only}
     context["next"] = asked.address(request, after=further) if further else ""
     context["first"] = asked.address(request, after="") if after else ""
-    unused = sum(row.tool.name not in last for row in everything)
+    unused = sum(row.tool.name not in used for row in everything)
     return render.page(request, "tools/list.html", context | {"risks": ToolVersion.Risk.values, "unused": unused})
 
 

@@ -1,10 +1,11 @@
 """Access in words: outcomes with their conditions, cells of the matrix, changes. Values in, escaped text out."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from agents import access
@@ -57,12 +58,17 @@ def tone(word: str) -> str:
 
 
 @register.simple_tag
-def gridcell(root: str, cell: Any) -> SafeString:
-    """One cell of the matrix as a link to its explanation, with its marks. Many of them make a page, so it is said in few bytes."""
+def gridrow(root: str, cells: Sequence[Any]) -> SafeString:
+    """A line of the matrix: each cell a link to its explanation, with its marks. Thousands of them make a page, so it is one tag a line."""
+    return mark_safe("".join(_gridcell(root, cell) for cell in cells))  # noqa: S308 - of parts that are escaped
+
+
+def _gridcell(root: str, cell: Any) -> str:
     marks = _CHANGED if cell.is_changed else ""
     if cell.is_unused:
         marks = format_html('{}<span class="badge viol-b">{}Unused {} d</span>', marks, ui.icon("clock", 12), cell.idle)
-    return format_html('<a href="{}/permissions/cell/{}/{}">{}{}</a>', root, cell.agent.slug, cell.tool.name, outcome(cell.access), marks)
+    address = escape(f"{root}/permissions/cell/{cell.agent.slug}/{cell.tool.name}")
+    return f'<td><a href="{address}">{_NOTHING if cell.access.word == "NOT_PINNED" else outcome(cell.access)}{marks}</a></td>'
 
 
 _CHANGED = mark_safe('<span class="mark info-b" title="Changed by the rules in force">△<span class="vh"> changed</span></span>')

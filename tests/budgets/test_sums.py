@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 from agents import organisations, seats
 from audit import tenancy
 from budgets import reservations, sums, zones
-from budgets.models import DaySpending
+from budgets.models import DaySpending, LedgerEntry
 from tests.world import World
 
 KEYS = {
@@ -128,3 +128,24 @@ def test_what_each_level_spent_on_each_day(world: World) -> None:
         found = sums.days(world.organisation, since=today - datetime.timedelta(days=1))
     assert set(found) == {("organisation", world.organisation), ("workspace", world.workspace.id), ("agent", world.agent.id)}
     assert all(sum(of_level.values()) == 20_000 for of_level in found.values())
+
+
+def test_between_two_moments_days_and_their_ends_add_up_to_the_ledger(world: World) -> None:
+    run = world.start()
+    for number in range(6):
+        run.call("pay", {"account": "a", "amount": 1}, f"k{number}")
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
+        owner.execute("select set_config('app.organisation', %s, true)", [world.organisation])
+        owner.execute(
+            "update budgets_ledgerentry l set at = at - make_interval(hours => 17 * right(c.key, 1)::int)"
+            " from agents_call c where c.id = l.call_id"
+        )
+        owner.execute("select budget_sum_again(%s)", [world.organisation])
+    now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=1)
+    with tenancy.within(world.organisation):
+        rows = LedgerEntry.objects.filter(window__level="workspace", credit="spent").values_list("at", "amount")
+        moments = [now - datetime.timedelta(hours=hours) for hours in range(0, 130, 7)]
+        said = {(since, until): sums.between(world.workspace.id, since=since, until=until) for since in moments for until in moments}
+        real = {(since, until): sum(amount for at, amount in rows if since <= at < until) for since, until in said}
+    assert said == real
+    assert set(real.values()) == {number * 10_000 for number in range(7)}

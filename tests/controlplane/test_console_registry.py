@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from agents import contracts, drafts, identity, offers, organisations, seats, stops, tools, usage
-from agents.models import Agent
+from agents.models import Agent, Run
 from audit import log, tenancy
 from budgets import reservations
 from controlplane.connectors import builtin
@@ -193,6 +193,31 @@ def test_a_tool_that_changed_upstream_is_shown_as_refused(world: World) -> None:
     assert "<b>Pay anybody" not in page
     assert "Changed upstream" in text(visit(world, "vera", "tools"))
     assert "No longer active: refused" in text(visit(world, "vera", "agents/teller"))
+
+
+def test_a_use_of_weeks_ago_is_the_last_use_and_not_one_of_this_week(world: World) -> None:
+    run = world.start()
+    run.call("get_account", {"account": "a"})
+    run.call("pay", {"account": "a", "amount": 5})
+    run.call("pay", {"account": "a", "amount": "much"})
+    now = timezone.now()
+    asked: dict[str, Any] = {"since": now - datetime.timedelta(days=7), "last_since": now - datetime.timedelta(days=60)}
+
+    def found() -> dict[str, tuple[int, int, bool]]:
+        with tenancy.within(world.organisation):
+            used = usage.of_tools(world.organisation, world.workspace.id, **asked)
+        return {name: (one.calls, one.undone, one.last is not None) for name, one in used.items()}
+
+    def unused() -> int:
+        return text(visit(world, "olga", "tools")).count("Not in 60 d</span>")
+
+    assert found() == {"get_account": (1, 0, True), "pay": (2, 1, True)}
+    without = unused()
+    for days, expected in ((30, {"get_account": (0, 0, True), "pay": (0, 0, True)}), (90, {})):
+        with tenancy.within(world.organisation):
+            Run.objects.filter(id=run.run.id).update(started_at=now - datetime.timedelta(days=days))
+        assert found() == expected
+        assert unused() == without + 2 - len(expected)
 
 
 @pytest.mark.parametrize(
