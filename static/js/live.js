@@ -5,7 +5,7 @@
 (function () {
   var R = window.Remit, body = document.body, pill = R.one("#live");
   if (!pill || !body.dataset.live) return;
-  var GAP = 250, SILENCE = 60000, POLL = 5000, GIVE_UP = 5000;
+  var GAP = 100, SHARE = 2, SILENCE = 60000, POLL = 5000, GIVE_UP = 5000;
   var WORDS = { live: "Live", again: "Reconnecting", poll: "Updating every 5 s", paused: "Paused", out: "Signed out" };
   var paused = false, socket = null, counts = null, heard = 0, wait = 500, retry = 0, poll = 0, state = "";
 
@@ -86,8 +86,9 @@
   });
   ["pointerout", "focusout"].forEach(function (name) { document.addEventListener(name, function () { setTimeout(release, 0); }); });
 
-  // Signals of the same moment are one look: the first at once, the rest together after it.
-  var due = null, timer = 0, at = -GAP, missed = false;
+  // Signals of the same moment are one look: the first at once, the rest together after it. A server that is slow is asked less often: a page
+  // rests for as long as its last look took.
+  var due = null, timer = 0, rests = 0, missed = false;
   function look(topics) {
     if (paused) return Promise.resolve();
     return Promise.all(followers(topics).map(refresh)).then(function () { missed = false; }, function () { missed = true; });
@@ -95,9 +96,13 @@
   function changed(topic) {
     if (paused) return;
     (due = due || new Set()).add(topic);
-    if (!timer) timer = setTimeout(flush, Math.max(0, at + GAP - performance.now()));
+    if (!timer) timer = setTimeout(flush, Math.max(0, rests - performance.now()));
   }
-  function flush() { var topics = due; timer = 0; due = null; at = performance.now(); look(topics).then(steady); }
+  function flush() {
+    var topics = due, at = performance.now();
+    timer = 0; due = null; rests = at + GAP;
+    look(topics).then(function () { rests = Math.max(rests, at + SHARE * (performance.now() - at)); steady(); });
+  }
   function steady() {
     if (paused || state === "out") return;
     var open = socket && socket.readyState === 1;
