@@ -185,6 +185,11 @@ def in_workspace(workspace: str) -> QuerySet[Agent]:
     return Agent.objects.filter(workspace_id=workspace).select_related("version", "owner").order_by("slug")
 
 
+def slugs(workspace: str) -> dict[str, str]:
+    """id -> slug of every agent of a workspace, by slug. Call inside `tenancy.within`."""
+    return dict(Agent.objects.filter(workspace_id=workspace).order_by("slug").values_list("id", "slug"))
+
+
 def in_use(workspace: str) -> QuerySet[Agent]:
     """Those of them that are not retired. Call inside `tenancy.within`."""
     return in_workspace(workspace).exclude(state=Agent.State.RETIRED)

@@ -68,14 +68,7 @@ def may(principal: Principal, permission: str, workspace: str) -> bool:
     if principal.kind != "person":
         return False
     place = Workspace(organisation_id=principal.organisation, id=workspace)
-    memory = tenancy.memory()
-    if memory is not None:  # a page asks for each of its rows
-        key = ("held", principal.user, workspace)
-        if key not in memory:
-            memory[key] = held(principal, place)
-        return permission in memory[key]
-    user = get_user_model().objects.filter(pk=principal.user, is_active=True).first()
-    return user is not None and user.has_perm(f"agents.{permission}", place)
+    return permission in tenancy.once(("held", principal.user, workspace), lambda: held(principal, place))
 
 
 def require(principal: Principal, permission: str, workspace: str) -> None:

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce, Extract
 from agents.models import Call, Run
 from audit.moments import Moment
 
-LOOKED = 10_000  # runs that one look examines, when it must open each
+LOOKED = 8_000  # runs that one look examines, when it must open each
 MOST_CALLS = 20_000
 COMMON = 50  # a word that so many of the newest runs have is common
 COUNTED = 1_000  # facets are counted over this many of the newest runs that match

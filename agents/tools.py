@@ -234,6 +234,12 @@ def active(workspace: str) -> QuerySet[ToolVersion]:
     )
 
 
+def names(workspace: str, *, writes: bool = False) -> dict[str, str]:
+    """id -> name of the tools that agents may be pinned to, or of those that write, by name. Call inside `tenancy.within`."""
+    found = active(workspace).filter(is_write=True) if writes else active(workspace)
+    return dict(found.values_list("tool_id", "tool__name"))
+
+
 def facts_of_active(organisation: str, workspace: str) -> list[Facts]:
     """The same as facts. Call inside `tenancy.within`."""
     return [version(organisation, identifier) for identifier in active(workspace).values_list("id", flat=True)]

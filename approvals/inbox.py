@@ -13,6 +13,7 @@ from agents.models import Member
 from agents.organisations import Principal
 from approvals import pace, requests
 from approvals.models import Remark, Request
+from audit import tenancy
 
 TABS = {"mine": "Needs me", "waiting": "Waiting", "own": "Mine", "decided": "Decided", "all": "All"}
 RISK = {"critical": 4.0, "high": 2.0, "medium": 1.5}
@@ -42,6 +43,18 @@ class Narrow:
 def tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
     """One tab's requests in no order. Raises Forbidden. Call inside `tenancy.within`."""
     return shown(_tab(name, by=by, workspace=workspace))
+
+
+def decidable_count(*, by: Principal, workspace: str) -> int:
+    """How many open requests this person may decide now; a page says it in two places. Call inside `tenancy.within`."""
+    return tenancy.once(("decidable", by.id, workspace), requests.decidable(by=by, workspace=workspace).count)
+
+
+def counts(*, by: Principal, workspace: str) -> dict[str, int]:
+    """How many requests the tabs of a person have, each up to a thousand. Call inside `tenancy.within`."""
+    mine = min(decidable_count(by=by, workspace=workspace), MOST_COUNTED)
+    waiting = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN).values("id")[: MOST_COUNTED + mine].count() - mine
+    return {"mine": mine, "waiting": max(waiting, 0), "own": counted("own", by=by, workspace=workspace)}
 
 
 def counted(name: str, *, by: Principal, workspace: str) -> int:

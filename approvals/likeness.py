@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from agents import runs, tools
+from agents.models import ToolVersion
 from approvals import requests
 from approvals.models import Request
 
@@ -75,7 +76,7 @@ def of(request: Request, tool: tools.Facts) -> Likeness:
         opened_at__gt=request.opened_at - SINCE,
         opened_at__lt=request.opened_at,
         run__agent_id=request.run.agent_id,
-        call__name=request.call.name,
+        tool_version_id__in=list(ToolVersion.objects.filter(tool_id=tool.tool).values_list("id", flat=True)),
         state__in=Request.BY_PEOPLE,
     )
     rows = list(found.order_by("-opened_at", "-id").values_list("id", "plan__facts", "call__arguments")[:MEASURED])

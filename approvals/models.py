@@ -73,6 +73,7 @@ class Request(tenancy.Tenant):
             models.Index(fields=["organisation_id", "expires_at"], name="request_expiry", condition=models.Q(state="OPEN")),
             models.Index(fields=["organisation_id", "workspace", "-opened_at", "-id"], name="request_newest"),
             models.Index(fields=["organisation_id", "workspace", "-decided_at", "-id"], name="request_decided"),
+            models.Index(fields=["organisation_id", "tool_version_id", "-opened_at"], name="request_of_tool"),
             models.Index(fields=["organisation_id", "run"], name="request_of_run"),
             models.Index(fields=["organisation_id", "call"], name="request_of_call"),
         ]

@@ -4,9 +4,9 @@ PostgreSQL enforces it, not Python: the application's role owns nothing and cann
 there are no rows and no writes (reliability I-40, I-41). Every key carries the organisation, so the schema distributes by it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -14,6 +14,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models.functions import NullIf
 
+Answer = TypeVar("Answer")
 APP_ROLE = "remit_app"
 SETTING = "app.organisation"
 CURRENT = f"nullif(current_setting('{SETTING}', true), '')"  # not in a subselect: each table of each statement would plan and start one
@@ -70,9 +71,14 @@ def within(organisation_id: str, *, durable: bool = False, read_only: bool = Fal
                 connection.remit_memory = None  # type: ignore[attr-defined]
 
 
-def memory() -> dict[Any, Any] | None:
-    """What a transaction that only reads may remember until it ends, so that it asks once; None in every other."""
-    found: dict[Any, Any] | None = getattr(connection, "remit_memory", None)
+def once(key: Hashable, ask: Callable[[], Answer]) -> Answer:
+    """What `ask` answers; a transaction that only reads asks once for each key and remembers until it ends."""
+    memory: dict[Hashable, Any] | None = getattr(connection, "remit_memory", None)
+    if memory is None:
+        return ask()
+    if key not in memory:
+        memory[key] = ask()
+    found: Answer = memory[key]
     return found
 
 

@@ -48,7 +48,7 @@ def listed(asked: Asked) -> pages.Page:
     """The purses of the organisation, and of the workspaces whose budgets you may see with their agents."""
     seen = organisations.where(asked.by, "budgets_view")
     targets = {asked.by.organisation} | {workspace.id for workspace in seen}
-    targets |= {agent.id for workspace in seen for agent in contracts.in_workspace(workspace.id)}
+    targets |= {agent for workspace in seen for agent in contracts.slugs(workspace.id)}
     return pages.Page(items=[balance for balance in reservations.balances(asked.by.organisation) if balance.target in targets], next="")
 
 

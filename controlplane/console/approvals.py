@@ -19,7 +19,7 @@ from controlplane.console.frame import Place
 from controlplane.templatetags import approvals as filters
 from controlplane.templatetags import ui
 
-SHOWN, MOST_KEPT = 50, 60
+SHOWN, MOST_KEPT = 30, 60
 TIERS = {name: ui.tier_word(name) for name in ("ONE", "TWO")}
 Act = Callable[[HttpRequest, Place, Request], object]
 
@@ -226,7 +226,7 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
         "tabs": inbox.TABS,
         "tab": tab,
         "rows": _with_kept(request, rows, workspace),
-        "counts": {name: inbox.counted(name, by=by, workspace=workspace) for name in ("mine", "waiting", "own")},
+        "counts": inbox.counts(by=by, workspace=workspace),
         "keep": "".join(f"&keep={row.id}" for row in rows) if tab in {"mine", "waiting"} else "",
         "next_page": following,
         "is_first": not below,
@@ -234,8 +234,8 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
         "chips": [(name, value, asked.address(request, **{name: None, "below": None, "keep": None})) for name, value in chosen.items()],
         "chosen": chosen,
         "unfiltered": inbox.counted(tab, by=by, workspace=workspace) if chosen and not rows else 0,
-        "agents": [agent.slug for agent in contracts.in_workspace(workspace)],
-        "tools": [row.tool.name for row in tools.active(workspace) if row.is_write],
+        "agents": list(contracts.slugs(workspace).values()),
+        "tools": list(tools.names(workspace, writes=True).values()),
         "tiers": TIERS,
         "health": inbox.health(by=by, workspace=workspace),
         "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],

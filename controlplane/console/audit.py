@@ -242,8 +242,7 @@ def _key(entry: models.Entry) -> str:
 
 def _names(place: Place) -> dict[str, str]:
     """Whom this page can name: the people, and the workspace's agents."""
-    agents = {agent.id: agent.slug for agent in contracts.in_workspace(place.workspace.id)}
-    return agents | {member.id: member.name for member in organisations.members()}
+    return contracts.slugs(place.workspace.id) | {member.id: member.name for member in organisations.members()}
 
 
 def _grouped() -> list[tuple[str, list[str]]]:

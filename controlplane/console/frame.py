@@ -18,7 +18,7 @@ from django.views.decorators.cache import cache_control
 from agents import organisations, stops
 from agents.models import Organisation, Workspace
 from agents.organisations import Principal
-from approvals import requests
+from approvals import inbox
 from audit import ids, outcomes, tenancy
 from controlplane.console import asked, cast, curl, render
 
@@ -189,9 +189,7 @@ def _what(request: HttpRequest, place: Place) -> str:
 
 
 def _waiting(place: Place) -> int:
-    if not place.may("approvals_decide"):
-        return 0
-    return requests.decidable(by=place.principal, workspace=place.workspace.id).count()
+    return inbox.decidable_count(by=place.principal, workspace=place.workspace.id) if place.may("approvals_decide") else 0
 
 
 def _stopped(place: Place) -> list[tuple[str, str]]:

@@ -66,7 +66,7 @@ def verbs(place: Place, words: str) -> list[Found]:
         name = re.split(r"\s+(?:over|above|for|with)\s+", what)[0]
         return [
             Found(f"permissions?{urlencode({'tool': tool})}", f"Who can call {tool}?", "agents, conditions, and who approves", "grid")
-            for tool in _named(name, (row.tool.name for row in tools.active(place.workspace.id)))
+            for tool in _named(name, tools.names(place.workspace.id).values())
         ]
     return _to_cap(place, what) if said["cap"] and place.may("budgets_view") else []
 
@@ -79,9 +79,7 @@ def _to_stop(place: Place, what: str) -> list[Found]:
     if place.may("agents_stop"):
         agents = [each for each in contracts.in_workspace(place.workspace.id) if _holds(f"{each.slug} {each.name}", what)]
         targets += [(f"agent/{each.id}", f"agent {each.slug}") for each in agents]
-        targets += [
-            (f"tool/{row.tool_id}", f"tool {row.tool.name}") for row in tools.active(place.workspace.id) if _holds(row.tool.name, what)
-        ]
+        targets += [(f"tool/{key}", f"tool {name}") for key, name in tools.names(place.workspace.id).items() if _holds(name, what)]
         if _holds(f"workspace everything all {place.workspace.name}", what):
             targets.append((f"workspace/{place.workspace.id}", f"the whole workspace {place.workspace.name}"))
     return [

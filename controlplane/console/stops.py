@@ -170,8 +170,8 @@ def _choices(place: Place) -> Choices:
     groups: Choices = []
     workspace, organisation = place.workspace, place.organisation
     if place.may("agents_stop"):
-        groups.append(("Agents", [(f"agent/{agent.id}", agent.slug) for agent in contracts.in_workspace(workspace.id)]))
-        groups.append(("Tools", [(f"tool/{row.tool_id}", row.tool.name) for row in tools.active(workspace.id)]))
+        groups.append(("Agents", [(f"agent/{key}", slug) for key, slug in contracts.slugs(workspace.id).items()]))
+        groups.append(("Tools", [(f"tool/{key}", name) for key, name in tools.names(workspace.id).items()]))
         groups.append(("Connectors", [(f"connector/{row.id}", row.slug) for row in tools.connectors(workspace.id)]))
         groups.append(("Everything", [(f"workspace/{workspace.id}", f"The whole workspace {workspace.name}")]))
         groups[-1][1].append((f"organisation/{organisation.id}", f"The whole organisation {organisation.name}, every workspace"))
