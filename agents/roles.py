@@ -5,16 +5,18 @@ def _may(**verbs: str) -> frozenset[str]:
     return frozenset(f"{noun}_{verb}" for noun, listed in verbs.items() for verb in listed.split())
 
 
-# No role both activates policies and is one of two humans; an owner decides nothing by default.
+# No role both activates policies and is one of two humans; an owner decides nothing by default. Whoever may view the log without reading
+# all of it sees their own (`agents/sight.py`): an approver's decisions, money's entries, the runs of a builder's agents.
 ROLES: dict[str, frozenset[str]] = {
     "owner": _may(
         runs="view start stop",
         agents="view manage stop",
         tools="view manage",
         approvals="view",
+        access="view",
         policies="view propose activate",
         budgets="view set",
-        audit="view export",
+        audit="view all export",
         members="manage",
     ),
     "admin": _may(
@@ -22,9 +24,10 @@ ROLES: dict[str, frozenset[str]] = {
         agents="view manage stop",
         tools="view manage",
         approvals="view",
+        access="view",
         policies="view propose",
         budgets="view",
-        audit="view",
+        audit="view all",
         members="manage",
     ),
     "security": _may(
@@ -32,26 +35,36 @@ ROLES: dict[str, frozenset[str]] = {
         agents="view stop",
         tools="view",
         approvals="view",
+        access="view",
         policies="view propose activate",
         budgets="view",
-        audit="view export",
+        audit="view all export",
     ),
-    "approver": _may(runs="view", agents="view", tools="view", approvals="view decide decide_two", policies="view propose"),
+    "approver": _may(
+        runs="view",
+        agents="view",
+        tools="view",
+        approvals="view decide decide_two",
+        policies="view propose",
+        audit="view",
+    ),
     "finance": _may(runs="view", agents="view", budgets="view set", audit="view"),
     "auditor": _may(
         runs="view",
         agents="view",
         tools="view",
         approvals="view",
+        access="view",
         policies="view",
         budgets="view",
-        audit="view export",
+        audit="view all export",
     ),
     "builder": _may(
         runs="view start stop",
         agents="view manage stop",
         tools="view manage",
         approvals="view",
+        access="view",
         policies="view propose",
         budgets="view",
         audit="view",

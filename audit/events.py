@@ -84,6 +84,8 @@ _BY_VERB = {
     "failed": ("failed", "in_doubt", "handed_off", "loop_flagged"),
     "waits": ("held", "opened", "drafted"),
 }
+# What people who set caps answer for: what they set, and the runs that a cap may have ended.
+MONEY = ("cap.set", "limits.set", "price.set", "zone.set", "spending.exported", "run.handed_off")
 # What can be set again and again: an entry of these has a "before".
 SETTINGS = ("cap.", "price.", "limits.", "zone.", "agent.changed", "seat.", "policy.activated", "tool.confirmed")
 

@@ -84,6 +84,7 @@ def _fill(database: Connection, runs: int, say: Callable[[str], None]) -> None:
         if first == 1:
             long = _one(database, "select id from numbers where not writes and age > 2000 order by age limit 1")[0]
             run(database, "long", {"org": org, "run": long, "long": LONG})
+            run(database, "own", asked)
             run(database, "people", {**asked, "people": PEOPLE})
         first += asked["runs"]
 

@@ -141,6 +141,11 @@ FROM agents_step, generate_series(5, %(long)s - 1) s WHERE organisation_id = %(o
 UPDATE agents_run SET steps = %(long)s, tool_calls = %(long)s, max_steps = 2000, max_tool_calls = 2000, state = 'SUCCEEDED', finished_at = started_at + make_interval(secs => %(long)s)
 WHERE organisation_id = %(org)s AND id = %(run)s;
 
+-- @name own
+-- Some agents are a builder's, who reads their own part of the log.
+UPDATE agents_agent SET owner_id = (SELECT id FROM agents_member WHERE organisation_id = %(org)s AND name = 'bob')
+WHERE organisation_id = %(org)s AND workspace_id = %(ws)s AND slug LIKE '%%-00_';
+
 -- @name people
 INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
 SELECT '!', false, 'colleague' || p || %(tag)s, '', '', '', false, true, now() FROM generate_series(1, %(people)s) p;

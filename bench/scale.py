@@ -77,6 +77,8 @@ def pages(long: str, request: str, run: str) -> list[Page]:
         Page("audit log, one kind of event", "ada", "audit?event=request.*"),
         Page("audit log, one person", "ada", "audit?actor=ann"),
         Page("audit log, one run", "ada", f"audit?run={run}"),
+        Page("audit log, an approver's own", "ann", "audit"),
+        Page("audit log, a builder's own", "bob", "audit"),
         Page("stops", "sam", "stops"),
         Page("members", "olga", "members"),
         Page("system health", "ada", "health"),

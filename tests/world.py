@@ -76,6 +76,10 @@ class World:
     people: dict[str, Principal]
     members: dict[str, Member]
 
+    def join(self, name: str, role: str) -> None:
+        """One more person, with a role in the workspace."""
+        self.members[name], self.people[name] = _person(self.organisation, self.workspace, name, role)
+
     def start(self, **order: Any) -> "RunUnderTest":
         """A run started by Olga, with the principal of its own key."""
         started = runner.start(by=self.people["olga"], workspace=self.workspace, order=runner.Order(**{"agent": self.agent.slug, **order}))
@@ -122,6 +126,14 @@ class RunUnderTest:
         return self.run
 
 
+def _person(organisation: str, workspace: Workspace, name: str, role: str) -> tuple[Member, Principal]:
+    system, suffix = organisations.system(organisation, "tests"), secrets.token_hex(4)
+    user = get_user_model().objects.create_user(f"{name}-{suffix}", f"{name}-{suffix}@example.com", "a long password here")
+    member = organisations.add_member(by=system, user=user, name=name)
+    seats.grant(by=system, member=member, workspace=workspace, role=role)
+    return member, Principal(kind="person", id=member.id, organisation=organisation, person=member.person, user=user.pk, name=name)
+
+
 def make() -> World:
     """A fresh organisation. `ann` and `ben` approve, `olga` owns, `fiona` holds the purse, `ada` audits, `vera` only looks."""
     suffix = secrets.token_hex(4)
@@ -141,11 +153,7 @@ def make() -> World:
         "sam": "security",
     }
     for name, role in cast.items():
-        user = get_user_model().objects.create_user(f"{name}-{suffix}", f"{name}-{suffix}@example.com", "a long password here")
-        member = organisations.add_member(by=system, user=user, name=name)
-        seats.grant(by=system, member=member, workspace=workspace, role=role)
-        members[name] = member
-        people[name] = Principal(kind="person", id=member.id, organisation=organisation.id, person=member.person, user=user.pk, name=name)
+        members[name], people[name] = _person(organisation.id, workspace, name, role)
     bank = upstream.serve()
     olga = people["olga"]
     connector = tools.register_connector(

@@ -65,6 +65,9 @@ class Run(tenancy.Tenant):
             models.Index(fields=["organisation_id", "agent", "-started_at"], name="run_by_agent"),
             models.Index(fields=["organisation_id", "workspace", "state", "-started_at"], name="run_by_state"),
             models.Index(
+                fields=["organisation_id", "started_by", "-started_at"], name="run_of_person", condition=models.Q(started_by_kind="person")
+            ),
+            models.Index(
                 fields=["organisation_id", "workspace", "-finished_at"], name="run_handed_off", condition=models.Q(state="HANDED_OFF")
             ),
         ]

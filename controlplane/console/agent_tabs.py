@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from agents import identity, organisations, runs, tools, usage
+from agents import identity, organisations, runs, sight, tools, usage
 from agents.models import Agent, AgentVersion
 from approvals import counts
 from audit import events, log
@@ -46,7 +46,7 @@ def passport(_request: HttpRequest, place: Place, agent: Agent, shown: Context) 
     """One page that prints: what it is for, what never, what it may, how far, whose it is."""
     version, capped = shown["version"], limits.of(agent)
     pins = list(tools.pins(version.id)) if version else []
-    outcomes = {cell.tool.name: cell.access for cell in _cells(place, agent)} if place.may("policies_view") else {}
+    outcomes = {cell.tool.name: cell.access for cell in _cells(place, agent)} if place.may("access_view") else {}
     return {
         "pins": [(pin, outcomes.get(pin.name)) for pin in pins],
         "domains": sorted({pin.tool_version.data_domain for pin in pins if pin.tool_version.data_domain}),
@@ -81,7 +81,7 @@ def health(_request: HttpRequest, place: Place, agent: Agent, shown: Context) ->
 
 def access(_request: HttpRequest, place: Place, agent: Agent, _shown: Context) -> Context:
     """Its row of the matrix."""
-    if not place.may("policies_view"):
+    if not place.may("access_view"):
         return {"cells": None}
     return {"cells": [cell for cell in _cells(place, agent) if cell.access.word != "NOT_PINNED"]}
 
@@ -128,7 +128,7 @@ def told(place: Place, subject: str) -> list[dict[str, Any]] | None:
     """The log's entries about one thing in words, newest first; None for whoever may not read the log."""
     if not place.may("audit_view"):
         return None
-    rows = list(log.entries(subject=subject)[:ENTRIES])
+    rows = list(log.entries(subject=subject).filter(sight.entries(place.principal, place.workspace.id))[:ENTRIES])
     names = organisations.names({row.actor_id for row in rows})
     return [
         {

@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import contracts, organisations
+from agents import contracts, organisations, sight
 from audit import events, exports, log, models, search, tenancy
 from controlplane.console import frame, lists, render, terms
 from controlplane.console.frame import Place
@@ -43,8 +43,8 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     if request.GET.get("q", "").strip():
         return redirect(f"{place.root}/audit?{urlencode(_qualified(request.GET.dict()))}")
     asked, problems = _asked(request.GET.dict())
-    names, everywhere = _names(place), organisations.may_everywhere(place.principal, "audit_view")
-    found, floor = (log.entries().none(), None) if problems else _entries(place, asked, names, everywhere=everywhere)
+    names = _names(place)
+    found, floor = (log.entries().none(), None) if problems else _entries(place, asked, names)
     above = lists.below(request.GET.get("above", ""))
     if request.headers.get("HX-Target") == "fresh":
         number = search.beside(found, above, newer=True)[:MOST_NEW].count() if above else 0
@@ -59,7 +59,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "questions": [(words, urlencode(query)) for words, query in QUESTIONS.items()],
         "problems": problems,
         "floor": floor,
-        "everywhere": everywhere,
+        "everywhere": organisations.may_everywhere(place.principal, "audit_all"),
         "now": timezone.now(),
     }
     return render.page(request, "audit/list.html", context, status=422 if problems else 200)
@@ -99,6 +99,7 @@ def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     if found is None or not may_read(place, found):
         raise Http404
     leaf, body, was = bytes(found.leaf), json.loads(found.body), search.before(found)
+    was = was if was is not None and may_read(place, was) else None
     context = {
         "entry": found,
         "sentence": events.CATALOGUE.get(found.event, ""),
@@ -116,10 +117,8 @@ def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
 
 
 def may_read(place: Place, found: models.Entry) -> bool:
-    """An entry is read where it belongs; one of no workspace by those who may read the log of all of them."""
-    if found.workspace_id:
-        return bool(found.workspace_id == place.workspace.id)
-    return organisations.may_everywhere(place.principal, "audit_view")
+    """Whether this person reads this entry here."""
+    return sight.may_read(place.principal, place.workspace.id, found)
 
 
 @require_POST
@@ -131,8 +130,7 @@ def export(request: HttpRequest, place: Place) -> HttpResponseBase:
     if kind not in MEDIA or problems:
         raise Http404
     with tenancy.within(place.organisation.id):
-        everywhere = organisations.may_everywhere(place.principal, "audit_export")
-        found, _ = _entries(place, asked, _names(place), everywhere=everywhere)
+        found, _ = _entries(place, asked, _names(place))
         newest = found.first()
         log.append("audit.exported", by=place.principal, workspace=place.workspace.id, detail={**asked, "format": kind})
     until = timezone.now()
@@ -170,8 +168,8 @@ def _qualified(given: dict[str, str]) -> dict[str, str]:
     return asked | ({"text": " ".join(words)} if words else {})
 
 
-def _entries(place: Place, asked: dict[str, str], names: dict[str, str], *, everywhere: bool) -> tuple[Any, Any]:
-    """The entries of this workspace that the filters leave; with the permission in every workspace, those of none, too."""
+def _entries(place: Place, asked: dict[str, str], names: dict[str, str]) -> tuple[Any, Any]:
+    """The entries that this person may read here and the filters leave."""
     by_name = {name: identifier for identifier, name in names.items()}
     plain = {name: asked.get(name, "") for name in ("event", "outcome", "kind", "subject", "run", "text")}
     wanted = search.Wanted(
@@ -180,8 +178,7 @@ def _entries(place: Place, asked: dict[str, str], names: dict[str, str], *, ever
         since=lists.moment(asked.get("since", "")),
         until=lists.moment(asked.get("until", "")),
     )
-    mine = Q(workspace_id=place.workspace.id)
-    return search.entries(wanted, scope=mine | Q(workspace_id="") if everywhere else mine)
+    return search.entries(wanted, scope=sight.entries(place.principal, place.workspace.id))
 
 
 def _facets(numbers: search.Numbers, asked: dict[str, str], names: dict[str, str]) -> list[tuple[str, list[tuple[str, int, str, bool]]]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents import policies, runs, stops, tools
+from agents import policies, runs, sight, stops, tools
 from agents.models import Agent, Call
 from approvals import bounds, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
 from approvals.models import Remark, Request, Vote
@@ -294,8 +294,9 @@ def _after(place: Place, opened: Request, effect: Any) -> dict[str, Any]:
     answer = runs.kept(opened.call.result)
     result = answer if isinstance(answer, dict) else {}
     entry = None
-    if place.may("audit_view") and effect is not None:
-        entry = log.entries(subject=opened.call_id, event="effect.*").first()
+    if effect is not None:
+        mine = sight.entries(place.principal, place.workspace.id)
+        entry = log.entries(subject=opened.call_id, event="effect.*").filter(mine).first()
     refusal = json.loads(opened.call.refusal) if opened.call.refusal else {}
     return {
         "run": run,

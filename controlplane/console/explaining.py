@@ -17,7 +17,7 @@ from controlplane.console.frame import Place
 
 
 @require_safe
-@frame.page("policies_view", at="permissions")
+@frame.page("access_view", at="permissions")
 def cell(request: HttpRequest, place: Place, slug: str, name: str) -> HttpResponse:
     """Why this agent may or may not call this tool; with arguments in the address, what the gate would say of that call."""
     agent, tool = agents.get(place, slug), _tool(place, name)

@@ -105,7 +105,7 @@ def play(request: HttpRequest, place: Place, story: str) -> HttpResponse:
 
 
 @require_POST
-@frame.page("policies_view", at="overview")
+@frame.page("access_view", at="overview")
 def ask(request: HttpRequest, place: Place) -> HttpResponse:
     """To the answer, noting that somebody asked: looking alone changes nothing."""
     _require(request, place)

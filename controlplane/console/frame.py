@@ -54,12 +54,12 @@ NAVIGATION: Sequence[Item] = (
     Item("agents", "Agents", "agent", "agents_view", "g", "Build"),
     Item("tools", "Tools", "tool", "tools_view", "t", "Build"),
     Item("connect", "Connect", "plug", "agents_manage", "c", "Build"),
-    Item("permissions", "Permissions", "grid", "policies_view", "p", "Control"),
+    Item("permissions", "Permissions", "grid", "access_view", "p", "Control"),
     Item("policies", "Policies", "policy", "policies_view", "y", "Control"),
     Item("budgets", "Budgets", "money", "budgets_view", "b", "Control", on_phone=True),
     Item("audit", "Audit log", "receipt", "audit_view", "u", "Prove", on_phone=True),
     Item("members", "Members", "person", "members_manage", "m", "Prove"),
-    Item("health", "System health", "pulse", "audit_view", "h", "Prove"),
+    Item("health", "System health", "pulse", "audit_all", "h", "Prove"),
 )
 
 

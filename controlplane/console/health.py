@@ -53,7 +53,7 @@ KINDS = {
 
 
 @require_safe
-@frame.page("audit_view", at="health")
+@frame.page("audit_all", at="health")
 def show(request: HttpRequest, place: Place) -> HttpResponse:
     """Every probe, asked while the page is made."""
     found = [_asked(name) for name in probes.OF_THE_DATABASE]

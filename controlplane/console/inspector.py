@@ -7,7 +7,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
 
-from agents import runs
+from agents import runs, sight
 from agents.models import Call, Run, Step
 from approvals.models import Request
 from audit import log
@@ -40,7 +40,8 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
     tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"
     full = asked.text(request, "full") == "1"
     decided = runs.kept(call.decision) or {}
-    entries = log.entries(run=run.id, subject=call.id).order_by("at", "id")[:ENTRIES] if tab == "links" and place.may("audit_view") else []
+    mine = sight.entries(place.principal, place.workspace.id)
+    entries = log.entries(run=run.id, subject=call.id).filter(mine).order_by("at", "id")[:ENTRIES] if tab == "links" else []
     return {
         "tabs": [(name, word, asked.address(request, call=call.id, tab=name, full="")) for name, word in tabs.items()],
         "tab": tab,

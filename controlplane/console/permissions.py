@@ -21,7 +21,7 @@ IDLE = (7, 30, 60, 90)
 
 
 @require_safe
-@frame.page("policies_view", at="permissions")
+@frame.page("access_view", at="permissions")
 def matrix(request: HttpRequest, place: Place) -> HttpResponse:
     """The matrix, or with `?view=list` the same as a list, or with `?format=csv` as a file. `?only=` keeps what is marked."""
     by, only, idle = (asked.text(request, name) for name in ("by", "only", "idle"))

@@ -62,7 +62,7 @@ def verbs(place: Place, words: str) -> list[Found]:
     what = said["what"].strip()
     if said["stop"] and (place.may("agents_stop") or place.may("runs_stop")):
         return _to_stop(place, what)
-    if said["who"] and place.may("policies_view"):
+    if said["who"] and place.may("access_view"):
         name = re.split(r"\s+(?:over|above|for|with)\s+", what)[0]
         return [
             Found(f"permissions?{urlencode({'tool': tool})}", f"Who can call {tool}?", "agents, conditions, and who approves", "grid")

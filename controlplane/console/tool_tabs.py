@@ -71,7 +71,7 @@ def attempt(request: HttpRequest, place: Place, shown: Context) -> Context:
     )
     slug = chosen if chosen in slugs else next(iter(slugs), "")
     row = next((each for each in shown["versions"] if each.state == "ACTIVE"), None)
-    if row is None or not slug or not place.may("policies_view"):
+    if row is None or not slug or not place.may("access_view"):
         return {"agents": slugs, "is_on": row is not None, "agent": None}
     agent, facts = contracts.get(slug, workspace=place.workspace), tools.version(place.organisation.id, row.id)
     stage = rehearsal.prepare(place.organisation.id, place.workspace.id)
@@ -100,7 +100,7 @@ def used(_request: HttpRequest, place: Place, shown: Context) -> Context:
 def rules(_request: HttpRequest, place: Place, shown: Context) -> Context:
     """Its column of the matrix: what would become of a call of it, by agent."""
     row = next((each for each in shown["versions"] if each.state == "ACTIVE"), None)
-    if not place.may("policies_view"):
+    if not place.may("access_view"):
         return {"cells": None}
     if row is None or shown["tool"].state != "ACTIVE":
         return {"cells": []}

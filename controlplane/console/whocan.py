@@ -29,7 +29,7 @@ PEOPLE = (
 
 
 @require_safe
-@frame.page("policies_view", at="permissions")
+@frame.page("access_view", at="permissions")
 def who(request: HttpRequest, place: Place) -> HttpResponse:
     """The answer has an address of its own. A question in words (`?q=`) is turned into one."""
     known = dict(tools.active(place.workspace.id).values_list("tool__name", "id"))

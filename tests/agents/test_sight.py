@@ -1,0 +1,74 @@
+"""Who reads which entries of the log: some all, some their own, and it is the same on the page, over REST, and by address."""
+
+import pytest
+from django.test import Client
+
+from agents import identity
+from audit import log, tenancy
+from audit.models import Entry
+from budgets import reservations
+from controlplane import runner
+from tests.controlplane.browsing import text, visit
+from tests.world import World
+
+
+@pytest.fixture
+def told(world: World) -> dict[str, Entry]:
+    """One entry each of somebody: a vote of Ann's, a cap of Olga's, a call in a run of Bob's and one in a run of Olga's, a stop."""
+    world.join("bob", "builder")
+    theirs = world.start()
+    said = theirs.call("pay", {"account": "a", "amount": 50})
+    world.approve(said, "ann")
+    mine = runner.start(by=world.people["bob"], workspace=world.workspace, order=runner.Order(agent=world.agent.slug))
+    reservations.put_cap(
+        by=world.people["olga"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=9
+    )
+    with tenancy.within(world.organisation):
+        newest = {
+            "vote": log.entries(event="request.voted"),
+            "cap": log.entries(event="cap.set"),
+            "mine": log.entries(event="run.started", run=mine.run.id),
+            "theirs": log.entries(event="run.started", run=theirs.run.id),
+        }
+        return {name: entries[0] for name, entries in newest.items()}
+
+
+READ = {
+    "olga": {"vote", "cap", "mine", "theirs"},
+    "ada": {"vote", "cap", "mine", "theirs"},
+    "ann": {"vote"},
+    "fiona": {"cap"},
+    "bob": {"mine"},
+    "vera": set(),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_the_page_an_entrys_address_and_rest_show_the_same_entries(world: World, told: dict[str, Entry], name: str) -> None:
+    token = identity.issue(by=world.people[name], member=world.members[name]).token
+    known = {entry.id: label for label, entry in told.items()}
+    page = visit(world, name, "audit")
+    assert page.status_code == (200 if READ[name] else 404)
+    assert {label for key, label in known.items() if page.status_code == 200 and key in text(page)} == READ[name]
+    assert {label for key, label in known.items() if visit(world, name, f"audit/{key}").status_code == 200} == READ[name]
+    rest = Client(headers={"authorization": f"Bearer {token}"})
+    answer = rest.get("/api/v1/audit", {"workspace": world.workspace.id, "limit": "200"})
+    if READ[name]:
+        assert {known[item["id"]] for item in answer.json()["items"] if item["id"] in known} == READ[name]
+    else:
+        assert answer.status_code == 403
+    found = {label for key, label in known.items() if rest.get(f"/api/v1/audit/{key}").status_code == 200}
+    assert found == READ[name]
+
+
+def test_an_owner_of_an_agent_reads_the_runs_of_it_that_others_started(world: World, told: dict[str, Entry]) -> None:
+    with tenancy.within(world.organisation):
+        type(world.agent).objects.filter(id=world.agent.id).update(owner=world.members["bob"])
+    assert visit(world, "bob", f"audit/{told['theirs'].id}").status_code == 200
+    assert visit(world, "bob", f"audit/{told['cap'].id}").status_code == 200  # it is about the agent
+
+
+def test_what_is_ones_own_in_another_workspace_is_not_shown_here(world: World, told: dict[str, Entry]) -> None:
+    with tenancy.within(world.organisation):
+        entry = log.append("price.set", by=world.people["fiona"], subject="x", workspace=world.other.id, detail={})
+    assert visit(world, "fiona", f"audit/{entry}").status_code == 404
