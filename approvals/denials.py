@@ -107,7 +107,7 @@ def lift(*, by: Principal, denial_id: str) -> StandingDenial:
     """People are asked again from now on. For whoever may decide such calls. Raises NotFound or Forbidden."""
     with tenancy.within(by.organisation):
         denial = StandingDenial.objects.select_related("request", "member").filter(id=denial_id).first()
-        if denial is None or not organisations.may(by, "approvals_view", denial.workspace_id):
+        if denial is None or not organisations.may(by, "approvals_all", denial.workspace_id):
             raise organisations.NotFound("There is no such denial.", rule="denial", current=denial_id[:40], next_step="List the denials.")
         organisations.require(by, tiers.PERMISSION[denial.request.required], denial.workspace_id)
         if StandingDenial.objects.filter(id=denial_id, lifted_at__isnull=True).update(lifted_at=Moment(), lifted_by=by.id):

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast, Coalesce
 from agents import organisations, seats
 from agents.models import Member
 from agents.organisations import Principal
-from approvals import pace, requests
+from approvals import pace, requests, sight
 from approvals.models import Remark, Request
 from audit import tenancy
 
@@ -53,7 +53,8 @@ def decidable_count(*, by: Principal, workspace: str) -> int:
 def counts(*, by: Principal, workspace: str) -> dict[str, int]:
     """How many requests the tabs of a person have, each up to a thousand. Call inside `tenancy.within`."""
     mine = min(decidable_count(by=by, workspace=workspace), MOST_COUNTED)
-    waiting = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN).values("id")[: MOST_COUNTED + mine].count() - mine
+    still = Request.objects.filter(sight.requests(by, workspace), state=Request.State.OPEN)
+    waiting = still.values("id")[: MOST_COUNTED + mine].count() - mine
     return {"mine": mine, "waiting": max(waiting, 0), "own": counted("own", by=by, workspace=workspace)}
 
 
@@ -63,8 +64,7 @@ def counted(name: str, *, by: Principal, workspace: str) -> int:
 
 
 def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
-    organisations.require(by, "approvals_view", workspace)
-    every = Request.objects.filter(workspace_id=workspace)
+    every = Request.objects.filter(sight.requests(by, workspace))
     mine = requests.decidable(by=by, workspace=workspace).order_by()
     found = {
         "mine": mine,

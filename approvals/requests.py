@@ -13,7 +13,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from agents import organisations, runs, seats, stops
 from agents.models import Call, Run
 from agents.organisations import Principal
-from approvals import denials, tiers
+from approvals import denials, sight, tiers
 from approvals.models import Plan, Request, Vote
 from audit import ids, log, moments, outcomes, redaction, tenancy
 from audit.moments import Moment
@@ -122,15 +122,15 @@ def _schedule_expiry(request: Request) -> None:
 def get(identifier: str, *, by: Principal) -> Request:
     """A request that the principal may see. Absent and forbidden look the same. Call inside `tenancy.within`."""
     request = Request.objects.select_related("plan", "call__tool_version", "run__agent").filter(id=identifier).first()
-    if request is None or not organisations.may(by, "approvals_view", request.workspace_id):
+    if request is None or not sight.of_run(request.run, by=by):
         raise organisations.NotFound("There is no such request.", rule="request", current=identifier[:40], next_step="List the requests.")
     return request
 
 
 def waiting_for(*, by: Principal, workspace: str, state: str = Request.State.OPEN) -> QuerySet[Request]:
-    """The workspace's requests in a state, oldest first. Call inside `tenancy.within`."""
-    organisations.require(by, "approvals_view", workspace)
-    found = Request.objects.filter(workspace_id=workspace).select_related("plan", "call", "run__agent").prefetch_related("votes__member")
+    """The workspace's requests in a state that the principal may see, oldest first. Raises Forbidden. Call inside `tenancy.within`."""
+    found = Request.objects.filter(sight.requests(by, workspace)).select_related("plan", "call", "run__agent")
+    found = found.prefetch_related("votes__member")
     return (found.filter(state=state) if state else found).order_by("opened_at", "id")
 
 

@@ -1,4 +1,4 @@
-"""Two permissions more: seeing what every agent can do, and reading all of the log. Who has a role that gives them now, gets them."""
+"""Three permissions more: seeing what every agent can do, every request, and all of the log. Who has a role that gives them now, gets them."""
 
 from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
@@ -9,7 +9,8 @@ PERMISSIONS = [
     ("runs_view", "See runs"),
     ("runs_start", "Start runs for a subject"),
     ("runs_stop", "Stop runs"),
-    ("approvals_view", "See requests"),
+    ("approvals_view", "See requests, as far as they are one's own"),
+    ("approvals_all", "See every request"),
     ("approvals_decide", "Approve or deny"),
     ("approvals_decide_two", "Be one of two humans"),
     ("agents_view", "See agents"),
@@ -32,6 +33,7 @@ GIVEN = {
     "access_view": ("owner", "admin", "security", "auditor", "builder"),
     "audit_all": ("owner", "admin", "security", "auditor"),
     "audit_view": ("approver",),
+    "approvals_all": ("owner", "admin", "security", "approver", "auditor"),
 }
 TABLES = ("agents_seat", "agents_member", "agents_workspacepermission")
 

@@ -220,7 +220,7 @@ def terms(asked: Asked) -> Any:
 def standing(asked: Asked) -> pages.Page:
     """The denials that answer for later calls, the newest first."""
     workspace = organisations.workspace_of(asked.by, asked.query.get("workspace", ""))
-    organisations.require(asked.by, "approvals_view", workspace.id)
+    organisations.require(asked.by, "approvals_all", workspace.id)
     return pages.cut(denials.standing(workspace=workspace.id), asked.query, order=("-at", "-id"))
 
 

@@ -65,7 +65,7 @@ def health(_request: HttpRequest, place: Place, agent: Agent, shown: Context) ->
         for code, number in one.codes.items():
             codes[code] = codes.get(code, 0) + number
     calls = sum(one.calls for one in used.values())
-    writes = counts.ends_of_agent(agent.id, since=since) if place.may("approvals_view") else None
+    writes = counts.ends_of_agent(agent.id, since=since) if place.may("approvals_all") else None
     return {
         "health": usage.health(place.organisation.id, agent.id, since=since),
         "calls": calls,

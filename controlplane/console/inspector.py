@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from agents import runs, sight
 from agents.models import Call, Run, Step
+from approvals import sight as request_sight
 from approvals.models import Request
 from audit import log
 from controlplane.console import asked, run_record
@@ -34,7 +35,8 @@ WEEKDAYS = dict(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday
 def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequence[Request]) -> dict[str, Any]:
     """What the chosen tab shows."""
     effect = runs.effects(run).filter(call=call).first()
-    has = {"refusal": bool(call.refusal), "effect": effect or call.is_write, "diff": call.is_write and place.may("approvals_view")}
+    sees_plan = call.is_write and request_sight.of_run(run, by=place.principal)
+    has = {"refusal": bool(call.refusal), "effect": effect or call.is_write, "diff": sees_plan}
     tabs = {name: word for name, word in TABS.items() if has.get(name, True)}
     tab = asked.text(request, "tab")
     tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"

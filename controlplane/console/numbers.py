@@ -76,7 +76,7 @@ def context(place: Place, wanted: Asked, agents: Iterable[Agent]) -> dict[str, A
         now = trends.over(place.workspace.id, since=wanted.start, until=wanted.end, parts=wanted.parts)
         tiles += _of_runs(place, wanted, now)
         found |= {"bars": _bars(now), "peak": max((each.runs for each in now), default=0)}
-    if place.may("approvals_view"):
+    if place.may("approvals_all"):
         tiles += _of_requests(place, wanted)
     if place.may("budgets_view"):
         tiles.append(_of_money(place))

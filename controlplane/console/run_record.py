@@ -7,7 +7,7 @@ from typing import Any
 
 from agents import runs
 from agents.models import Call, Effect, Run
-from approvals import plans
+from approvals import plans, sight
 from approvals.models import Plan, Request
 from budgets import prices, reservations
 from controlplane.console import changes
@@ -29,10 +29,10 @@ class Outside:
 def outside(place: Place, run: Run) -> list[Outside]:
     """The run's effects in order, each with the plan it was sent under; one more than is shown, if there is one.
 
-    Before and after are for people who may see approvals.
+    Before and after are for people who may see the run's requests.
     """
     found = list(runs.effects(run)[: MOST_EFFECTS + 1])
-    known = _plans([each.call_id for each in found]) if place.may("approvals_view") else {}
+    known = _plans([each.call_id for each in found]) if sight.of_run(run, by=place.principal) else {}
     return [_outside(effect, known.get(effect.call_id, [])) for effect in found]
 
 
@@ -99,9 +99,9 @@ def of_call(call: Call) -> dict[str, Any]:
 
 
 def of_run(place: Place, run: Run, calls: Sequence[Call], waits: Sequence[Request], changed: Sequence[Outside]) -> dict[str, Any]:
-    """The record of a run. Requests and what they would change are in it for people who may see approvals."""
+    """The record of a run. Requests and what they would change are in it for people who may see these."""
     purse = reservations.balance("run", run.id)
-    may = place.may("approvals_view")
+    may = sight.of_run(run, by=place.principal)
     return {
         "format": "remit run record v1",
         "run": _fields(run, RUN)

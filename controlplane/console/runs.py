@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents import organisations, runs
 from agents.models import Call, Run
-from approvals import requests
+from approvals import requests, sight
 from audit import outcomes, tenancy
 from budgets import reservations
 from controlplane.console import asked, frame, inspector, lists, render, run_list, run_record, telling, waterfall
@@ -54,6 +54,7 @@ def report(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     context = {
         "run": run,
         "record": record,
+        "sees_requests": sight.of_run(run, by=place.principal),
         "sentence": telling.sentence(calls[: run_record.MOST_CALLS]),
         **_outside(changed),
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
@@ -125,6 +126,7 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
     people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
     context: dict[str, Any] = {
         "run": run,
+        "sees_requests": sight.of_run(run, by=place.principal),
         "picture": picture,
         "next": further if view == "calls" else said_further,
         "first": asked.address(request, at="", call="") if request.GET.get("at") else "",

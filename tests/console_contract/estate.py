@@ -31,12 +31,12 @@ def but(*roles: str) -> frozenset[str]:
 DECISIONS, MONEY, RULES = but("finance", "viewer"), but("approver", "viewer"), but("finance", "viewer")
 ACCESS, WHOLE_LOG = but("approver", "finance", "viewer"), frozenset({"owner", "admin", "security", "auditor"})
 # Pattern of an address -> the roles it opens for; for all others there is nothing.
-# Narrower in ui.md than here: builders see the requests of their own agents, finance the cost columns of runs.
+# Narrower in ui.md than here: finance sees the cost columns of runs.
 PAGES: dict[str, frozenset[str]] = {
     "overview": EVERYBODY,
     "go": EVERYBODY,
     "approvals": DECISIONS,
-    "approvals/<str:identifier>": DECISIONS,
+    "approvals/<str:identifier>": DECISIONS - {"builder"},  # the one of the estate is of somebody else's agent
     "runs": EVERYBODY,
     "runs/<str:identifier>": EVERYBODY,
     "runs/<str:identifier>/report": EVERYBODY,
