@@ -303,9 +303,10 @@ def stand(user: int, tenant: str, workspace: str) -> tuple[Principal, Organisati
     return None
 
 
-def names(identifiers: Collection[str]) -> dict[str, str]:
-    """The names of these members. Call inside `tenancy.within`."""
-    return dict(Member.objects.filter(id__in=identifiers).values_list("id", "name"))
+def names(identifiers: Collection[str] | None = None) -> dict[str, str]:
+    """The names of these members, or of all. Call inside `tenancy.within`."""
+    found = Member.objects.all() if identifiers is None else Member.objects.filter(id__in=identifiers)
+    return dict(found.values_list("id", "name"))
 
 
 def account(person: Principal) -> User:

@@ -305,6 +305,14 @@ def facets(seen: Look) -> Facets:
     )
 
 
+def refusals(seen: Look) -> tuple[int, int]:
+    """(how many of them met a refusal, how many hit a cap), without opening the others. Call inside `tenancy.within`."""
+    capped = ExpressionWrapper(_capped(), output_field=BooleanField())
+    found = Call.objects.filter(run_id__in=[each.id for each in seen.seen]).exclude(refusal="").order_by().values_list("run_id", capped)
+    rows = list(found[:MOST_CALLS])
+    return len({run for run, _ in rows}), len({run for run, was_capped in rows if was_capped})
+
+
 def over_time(seen: Look, *, bins: int) -> list[Bin]:
     """The runs of a look in stretches of equal length."""
     if not seen.seen:

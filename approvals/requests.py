@@ -350,7 +350,7 @@ def of_run(run: str) -> QuerySet[Request]:
 
 def with_vote_of(name: str) -> Exists:
     """Whether people of this name approved something in the run of an outer query over runs. Call inside `tenancy.within`."""
-    members = [member.id for member in organisations.members() if member.name.lower() == name.lower()]
+    members = [identifier for identifier, named in organisations.names().items() if named.lower() == name.lower()]
     voted = Vote.objects.filter(request__run_id=OuterRef("id"), verdict=Vote.Verdict.APPROVE, member_id__in=members)
     return Exists(voted)
 

@@ -239,7 +239,7 @@ def _key(entry: models.Entry) -> str:
 
 def _names(place: Place) -> dict[str, str]:
     """Whom this page can name: the people, and the workspace's agents."""
-    return contracts.slugs(place.workspace.id) | {member.id: member.name for member in organisations.members()}
+    return contracts.slugs(place.workspace.id) | organisations.names()
 
 
 def _grouped() -> list[tuple[str, list[str]]]:

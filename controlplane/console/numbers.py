@@ -135,11 +135,10 @@ def _facts(place: Place, wanted: Asked, since: str) -> list[Number]:
     """Refusals and caps, among the newest runs only: each must be opened to know."""
     whole = runs.visible(by=place.principal, workspace=place.workspace.id)
     look = run_lists.look(whole, run_lists.Wanted(after=wanted.start))
-    facts, seen = run_lists.facets(look).facts, len(look.seen)
+    (refused, hit), seen = run_lists.refusals(look), len(look.seen)
     told = f"of {'the newest ' if look.is_capped else ''}{ui.thousands(seen)}"
-    hit = facts.get("cap", 0)
     return [
-        Number("Met a refusal", ui.thousands(facts.get("refused", 0)), f"{since}&q=has%3Arefused", told),
+        Number("Met a refusal", ui.thousands(refused), f"{since}&q=has%3Arefused", told),
         Number("Hit a cap", _percent(hit, seen), f"{since}&q=has%3Acap", f"{hit} {told}", is_bad=hit * 100 > seen * CAPS_WARN),
     ]
 

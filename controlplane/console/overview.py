@@ -12,6 +12,7 @@ from controlplane.console import asked, attention, first_steps, frame, numbers, 
 from controlplane.console.frame import Place
 
 LOOKED, GROUPS, ENTRIES = 80, 7, 7
+FEED = ("state", "title", "started_at", "agent__slug")
 
 
 @require_safe
@@ -38,7 +39,7 @@ def page(request: HttpRequest, place: Place) -> HttpResponse:
 
 def _feed(place: Place) -> list[dict[str, Any]]:
     """The newest runs; what the same agent did with the same outcome in a row is one line."""
-    newest = list(runs.visible(by=place.principal, workspace=place.workspace.id)[:LOOKED])
+    newest = list(runs.visible(by=place.principal, workspace=place.workspace.id).only(*FEED)[:LOOKED])
     groups = [(slug, state, list(rows)) for (slug, state), rows in itertools.groupby(newest, key=lambda run: (run.agent.slug, run.state))]
     return [
         {

@@ -103,7 +103,7 @@ def _get(place: Place, identifier: str) -> PolicySet:
 
 
 def _names() -> dict[str, str]:
-    return {member.id: member.name for member in organisations.members()}
+    return organisations.names()
 
 
 def _propose(request: HttpRequest, place: Place, text: str, refused: outcomes.Refused | None) -> HttpResponse:

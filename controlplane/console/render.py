@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import get_template
 from django.utils.cache import patch_vary_headers
 
 from audit import outcomes
@@ -22,6 +24,13 @@ STATUS = {
     "no_more_time": 409,
     "too_many_rounds": 409,
 }
+
+
+def load() -> None:
+    """Compile the templates of every page, so that no visitor waits for one."""
+    folder = settings.BASE_DIR / "templates"
+    for path in sorted(folder.rglob("*.html")):
+        get_template(str(path.relative_to(folder)))
 
 
 def page(request: HttpRequest, template: str, context: dict[str, Any], *, fragment: str = "", status: int = 200) -> HttpResponse:

@@ -136,8 +136,12 @@ def _tools(place: Place, words: str) -> list[Found]:
 
 
 def _people(place: Place, words: str) -> list[Found]:
-    rows = [each for each in organisations.members(place.workspace) if _holds(each.name, words)][:MOST]
-    return [Found(f"members/{row.id}", row.name, ", ".join(sorted({seat.role for seat in row.seats.all()})), "person") for row in rows]
+    rows = organisations.members(place.workspace)
+    for word in words.split():
+        rows = rows.filter(name__icontains=word)
+    return [
+        Found(f"members/{row.id}", row.name, ", ".join(sorted({seat.role for seat in row.seats.all()})), "person") for row in rows[:MOST]
+    ]
 
 
 def _holds(name: str, words: str) -> bool:

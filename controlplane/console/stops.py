@@ -187,7 +187,8 @@ def _named(choices: Choices) -> dict[str, str]:
 
 def _rows(place: Place, found: list[Stop]) -> list[Row]:
     labels = stops.labels(found)
-    people = {member.id: member for member in organisations.members()}
+    concerned = {stop.engaged_by for stop in found} | {stop.released_by for stop in found}
+    people = {member.id: member for member in organisations.members().filter(id__in=concerned)}
     rows = []
     for stop in found:
         by, releaser = people.get(stop.engaged_by), people.get(stop.released_by)
