@@ -96,7 +96,7 @@ def test_try_it_says_what_the_gate_says_and_changes_nothing(world):
     refused = browsing.browser(world, "ada").get("/tools/pay", **{**query, "a.amount": "950"}).context["rehearsed"]["refusal"]
     assert refused["code"] == "policy_denied"
     assert (world.events(), len(world.bank.writes())) == (before, writes)
-    assert "You may not see the rules" in browsing.browser(world, "vera").text("/tools/pay", **query)
+    assert "You may not see what agents can do" in browsing.browser(world, "vera").text("/tools/pay", **query)
 
 
 def test_usage_counts_codes_and_the_arguments_that_were_wrong(world):
