@@ -38,6 +38,7 @@ WORKSPACES = (
     ("west", "desk", 0.04, 10, 20),
 )
 LONG, PEOPLE, MONTHS = 1_000, 300, 7
+PARTITIONED = ("audit_entry", "agents_step")
 OPEN = 2_000  # of the newest runs of a workspace, each that asked people still waits
 
 Connection = psycopg.Connection[Any]
@@ -157,7 +158,7 @@ def past_partitions(database: Connection) -> None:
     month = datetime.datetime.now(datetime.UTC).date().replace(day=1)
     for _ in range(MONTHS):
         after, month = month, (month - datetime.timedelta(days=1)).replace(day=1)
-        for table in ("audit_entry", "agents_step"):
+        for table in PARTITIONED:
             database.execute(
                 f"create table if not exists {table}_{month:%Y_%m} partition of {table} "
                 f"for values from ('{month} 00:00+00') to ('{after} 00:00+00')"
