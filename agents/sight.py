@@ -39,8 +39,17 @@ def may_read(by: Principal, workspace: str, entry: Entry) -> bool:
         return True
     if entry.workspace_id != workspace or not entry.run_id or not organisations.may(by, "agents_manage", workspace):
         return False
-    whose = Q(agent_id__in=_agents(by, workspace)) | Q(**_started(by))
-    return organisations.may(by, "audit_view", workspace) and Run.objects.filter(whose, id=entry.run_id).exists()
+    return organisations.may(by, "audit_view", workspace) and Run.objects.filter(own_runs(by), id=entry.run_id).exists()
+
+
+def own_runs(by: Principal, at: str = "") -> Q:
+    """The runs of agents they own and those that they started; `at` is where a query has its run, as "run__"."""
+    return Q(**{f"{at}agent__owner_id": by.id}) | Q(**{f"{at}{name}": value for name, value in _started(by).items()})
+
+
+def is_own(run: Run, *, by: Principal) -> bool:
+    """The same of one run, which carries its agent."""
+    return run.agent.owner_id == by.id or (run.started_by_kind, run.started_by) == (by.kind, by.id)
 
 
 def _own(by: Principal, workspace: str) -> Q:

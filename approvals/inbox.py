@@ -79,11 +79,8 @@ def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
 _ROW = (
     *(field.name for field in Request._meta.concrete_fields),
     "plan__digest",
-    "call__name",
     "call__tool_version__is_reversible",
-    "call__tool_version__risk",
     "run__agent__slug",
-    "run__agent__name",
 )
 
 

@@ -2,7 +2,7 @@
 
 from django.db.models import Q
 
-from agents import organisations
+from agents import organisations, sight
 from agents.models import Run
 from agents.organisations import Principal
 from approvals.models import Request
@@ -18,7 +18,7 @@ def requests(by: Principal, workspace: str) -> Q:
     organisations.require(by, "approvals_view", workspace)
     if organisations.may(by, "approvals_all", workspace):
         return Q(workspace_id=workspace)
-    own = Q(run__agent__owner_id=by.id) | Q(run__started_by_kind=by.kind, run__started_by=by.id)
+    own = sight.own_runs(by, "run__")
     newest = Request.objects.filter(workspace_id=workspace).order_by("-opened_at", "-id")
     floor = newest.values_list("opened_at", flat=True)[LOOKED : LOOKED + 1].first()
     return Q(workspace_id=workspace, opened_at__gt=floor) & own if floor else Q(workspace_id=workspace) & own
@@ -28,5 +28,4 @@ def of_run(run: Run, *, by: Principal) -> bool:
     """Whether they see the requests of this run, which carries its agent. Call inside `tenancy.within`."""
     if organisations.may(by, "approvals_all", run.workspace_id):
         return True
-    is_own = run.agent.owner_id == by.id or (run.started_by_kind, run.started_by) == (by.kind, by.id)
-    return is_own and organisations.may(by, "approvals_view", run.workspace_id)
+    return sight.is_own(run, by=by) and organisations.may(by, "approvals_view", run.workspace_id)

@@ -12,6 +12,7 @@ from agents.models import Call, Run, Step
 from approvals import sight as request_sight
 from approvals.models import Request
 from audit import log
+from audit.models import Entry
 from controlplane.console import asked, run_record
 from controlplane.console.frame import Place
 
@@ -42,8 +43,7 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
     tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"
     full = asked.text(request, "full") == "1"
     decided = runs.kept(call.decision) or {}
-    mine = sight.entries(place.principal, place.workspace.id)
-    entries = log.entries(run=run.id, subject=call.id).filter(mine).order_by("at", "id")[:ENTRIES] if tab == "links" else []
+    entries = _entries(place, run, call) if tab == "links" else []
     return {
         "tabs": [(name, word, asked.address(request, call=call.id, tab=name, full="")) for name, word in tabs.items()],
         "tab": tab,
@@ -58,6 +58,11 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
         "asked_people": next((each for each in reversed(waits) if each.call_id == call.id), None),
         "entries": entries,
     }
+
+
+def _entries(place: Place, run: Run, call: Call) -> Iterable[Entry]:
+    found = log.entries(run=run.id, subject=call.id).filter(sight.entries(place.principal, place.workspace.id))
+    return found.order_by("at", "id")[:ENTRIES]
 
 
 def _payload(call: Call, tab: str) -> str:

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import threading
 
 import psycopg
 import pytest
@@ -12,6 +11,7 @@ from agents import organisations, seats
 from audit import tenancy
 from budgets import reservations, sums, zones
 from budgets.models import DaySpending, LedgerEntry
+from tests.budgets.test_reservations import at_once
 from tests.world import World
 
 KEYS = {
@@ -39,18 +39,11 @@ def spend(world: World, times: int) -> None:
 
 
 def test_runs_at_once_add_up_to_what_the_workspace_spent(world: World) -> None:
-    def work() -> None:
-        try:
-            spend(world, 3)
-            spend(world, 2)
-        finally:
-            connection.close()
+    def work(_: int) -> None:
+        spend(world, 3)
+        spend(world, 2)
 
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(6, work)
     assert apart(world) == []
     with tenancy.within(world.organisation):
         month = zones.month(zones.of_organisation())
