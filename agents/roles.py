@@ -9,7 +9,7 @@ def _may(**verbs: str) -> frozenset[str]:
 # all of it sees their own (`agents/sight.py`): an approver's decisions, money's entries, the runs of a builder's agents.
 ROLES: dict[str, frozenset[str]] = {
     "owner": _may(
-        runs="view start stop",
+        runs="view read start stop",
         agents="view manage stop",
         tools="view manage",
         approvals="view all",
@@ -20,7 +20,7 @@ ROLES: dict[str, frozenset[str]] = {
         members="manage",
     ),
     "admin": _may(
-        runs="view start stop",
+        runs="view read start stop",
         agents="view manage stop",
         tools="view manage",
         approvals="view all",
@@ -31,7 +31,7 @@ ROLES: dict[str, frozenset[str]] = {
         members="manage",
     ),
     "security": _may(
-        runs="view stop",
+        runs="view read stop",
         agents="view stop",
         tools="view",
         approvals="view all",
@@ -41,7 +41,7 @@ ROLES: dict[str, frozenset[str]] = {
         audit="view all export",
     ),
     "approver": _may(
-        runs="view",
+        runs="view read",
         agents="view",
         tools="view",
         approvals="view all decide decide_two",
@@ -50,7 +50,7 @@ ROLES: dict[str, frozenset[str]] = {
     ),
     "finance": _may(runs="view", agents="view", budgets="view set", audit="view"),
     "auditor": _may(
-        runs="view",
+        runs="view read",
         agents="view",
         tools="view",
         approvals="view all",
@@ -60,7 +60,7 @@ ROLES: dict[str, frozenset[str]] = {
         audit="view all export",
     ),
     "builder": _may(
-        runs="view start stop",
+        runs="view read start stop",
         agents="view manage stop",
         tools="view manage",
         approvals="view",
@@ -69,7 +69,7 @@ ROLES: dict[str, frozenset[str]] = {
         budgets="view",
         audit="view",
     ),
-    "viewer": _may(runs="view", agents="view", tools="view"),
+    "viewer": _may(runs="view read", agents="view", tools="view"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
 
-from agents import organisations, tools
+from agents import organisations, sight, tools
 from agents.models import Agent, Call, Capability, Effect, Run, Step
 from agents.organisations import Principal
 from audit import canonical, functions, ids, log, redaction, tenancy, vault
@@ -95,14 +95,14 @@ def end(*, by: Principal, run: Run, state: str, summary: str, event: str = "run.
 
 
 def get(identifier: str, *, by: Principal, permission: str = "runs_view") -> Run:
-    """A run the principal may see: an agent its own, a person by permission. Absent and forbidden look the same.
+    """A run the principal may see: an agent its own, a person by permission, as far as they read runs. Absent and forbidden look the same.
 
     Call inside `tenancy.within`.
     """
     run = Run.objects.select_related("agent", "agent_version", "capability").filter(id=identifier).first()
     if run is None or not _visible(run, by, permission):
         raise organisations.NotFound("There is no such run.", rule="run", current=identifier[:40], next_step="List the runs you may see.")
-    return run
+    return run if sight.reads(by, run.workspace_id) else sight.of_costs(run)
 
 
 def lock(run: str) -> Run:
@@ -117,8 +117,9 @@ def _visible(run: Run, by: Principal, permission: str) -> bool:
 
 
 def visible(*, by: Principal, workspace: str, state: str = "", agent: str = "") -> QuerySet[Run]:
-    """Runs of a workspace, newest first. Call inside `tenancy.within`."""
+    """Runs of a workspace, newest first, as far as the principal reads runs. Call inside `tenancy.within`."""
     found = Run.objects.filter(workspace_id=workspace).select_related("agent")
+    found = found if sight.reads(by, workspace) else sight.costs_only(found)
     if by.kind == "agent":
         found = found.filter(agent_id=by.id)
     if by.run:
@@ -132,7 +133,7 @@ def get_call(identifier: str, *, by: Principal) -> Call:
     call = Call.objects.select_related("run__agent", "tool_version").filter(id=identifier).first()
     if call is None or not _visible(call.run, by, "runs_view"):
         raise organisations.NotFound("There is no such call.", rule="call", current=identifier[:40], next_step="List the run's calls.")
-    return call
+    return call if sight.reads(by, call.run.workspace_id) else sight.of_costs(call)
 
 
 def tools_of(by: Principal) -> list[tools.Facts]:
@@ -145,18 +146,23 @@ def tools_of(by: Principal) -> list[tools.Facts]:
 
 
 def calls(run: Run) -> QuerySet[Call]:
-    """The run's calls in order. Call inside `tenancy.within`."""
-    return Call.objects.filter(run=run).select_related("tool_version").order_by("number", "created_at", "id")
+    """The run's calls in order, withheld like the run. Call inside `tenancy.within`."""
+    found = Call.objects.filter(run=run).select_related("tool_version").order_by("number", "created_at", "id")
+    return sight.costs_only(found) if run.is_withheld else found
 
 
 def effects(run: Run) -> QuerySet[Effect]:
-    """The run's effects in order. Call inside `tenancy.within`."""
-    return Effect.objects.filter(call__run=run).select_related("call").order_by("intended_at", "id")
+    """The run's effects in order; of a withheld run none. Call inside `tenancy.within`."""
+    return (
+        Effect.objects.none()
+        if run.is_withheld
+        else Effect.objects.filter(call__run=run).select_related("call").order_by("intended_at", "id")
+    )
 
 
 def steps(run: Run) -> QuerySet[Step]:
-    """A hosted run's record in order. Call inside `tenancy.within`."""
-    return Step.objects.filter(run_id=run.id).order_by("number")
+    """A hosted run's record in order; of a withheld run nothing. Call inside `tenancy.within`."""
+    return Step.objects.none() if run.is_withheld else Step.objects.filter(run_id=run.id).order_by("number")
 
 
 def add_step(*, run: Run, kind: str, content: Mapping[str, Any], call: str = "", usage: tuple[int, int] = (0, 0)) -> None:

@@ -1,13 +1,19 @@
-"""Which entries of the log a person reads (ui.md 3.3): every one of a workspace, or their own."""
+"""What a person reads (ui.md 3.3): of the log every entry or their own, of runs all they said and did or only what they cost."""
 
-from django.db.models import Q
+import json
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from django.db.models import Q, QuerySet
+from django.db.models.query import ModelIterable
 
 from agents import organisations
-from agents.models import Agent, Run
+from agents.models import Agent, Call, Run
 from agents.organisations import Principal
 from audit import events
 from audit.models import Entry
 
+Row = TypeVar("Row", Run, Call)
 LOOKED, RUNS = 10_000, 500  # entries among which a list finds what is about one's agents; runs of these, and as many that one started
 
 
@@ -50,6 +56,48 @@ def own_runs(by: Principal, at: str = "") -> Q:
 def is_own(run: Run, *, by: Principal) -> bool:
     """The same of one run, which carries its agent."""
     return run.agent.owner_id == by.id or (run.started_by_kind, run.started_by) == (by.kind, by.id)
+
+
+def reads(by: Principal, workspace: str) -> bool:
+    """Whether they read what runs were given, said and did. An agent reads its own, and sees no others. Call inside `tenancy.within`."""
+    return by.kind == "agent" or organisations.may(by, "runs_read", workspace)
+
+
+class _Costs(ModelIterable):  # type: ignore[type-arg]  # Django gives it no parameters at run time
+    """Rows without the words in them."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(of_costs, super().__iter__())
+
+
+def costs_only(found: QuerySet[Row]) -> QuerySet[Row]:
+    """The same runs or calls, each as whoever only sees what they cost sees it."""
+    found = found.all()
+    found._iterable_class = _Costs  # as `values()` does it
+    return found
+
+
+def of_costs(row: Row) -> Row:
+    """A run or a call without what it was given, said and did: its name, times, state, numbers and money stay. It is not to be saved."""
+    if isinstance(row, Run):
+        row.is_withheld = True
+        row.title = row.reference = row.summary = ""
+        row.options, row.capability = {}, None
+    elif isinstance(row, Call):
+        row.arguments = row.refusal = row.key = ""
+        row.decision, row.result = "{}", _usage(row)
+        row.sealed_arguments = row.sealed_result = None
+    return row
+
+
+def _usage(call: Call) -> str:
+    """Of a model's answer the tokens that were paid for."""
+    if call.kind != Call.Kind.MODEL:
+        return ""
+    try:
+        return json.dumps({"usage": json.loads(call.result)["usage"]})
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _own(by: Principal, workspace: str) -> Q:

@@ -30,6 +30,10 @@ CATALOGUE: dict[str, str] = {
     "stop.ended": "A stop switch ended at the time that it was engaged until.",
     "price.set": "A price was set.",
     "cap.set": "A cap was set.",
+    "cap.raise_asked": "A higher cap was asked for; it waits for a second person.",
+    "cap.raise_declined": "A higher cap was declined by the second person.",
+    "cap.raise_withdrawn": "A higher cap that was asked for was taken back or overtaken.",
+    "cap.threshold_set": "It was set up to where one person raises caps.",
     "zone.set": "The time zone in which days and months of money end was changed.",
     "spending.exported": "Movements of money were exported.",
     "run.started": "A run was started.",
@@ -80,14 +84,25 @@ CATALOGUE: dict[str, str] = {
 
 OUTCOMES = {"done": "Done", "refused": "Refused", "failed": "Failed", "waits": "Waits for people"}
 _BY_VERB = {
-    "refused": ("refused", "denied", "expired", "voided", "sent_back", "drifted"),
+    "refused": ("refused", "denied", "expired", "voided", "sent_back", "drifted", "raise_declined"),
     "failed": ("failed", "in_doubt", "handed_off", "loop_flagged"),
-    "waits": ("held", "opened", "drafted"),
+    "waits": ("held", "opened", "drafted", "raise_asked"),
 }
 # What people who set caps answer for: what they set, and the runs that a cap may have ended.
-MONEY = ("cap.set", "limits.set", "price.set", "zone.set", "spending.exported", "run.handed_off")
+MONEY = (
+    "cap.set",
+    "cap.raise_asked",
+    "cap.raise_declined",
+    "cap.raise_withdrawn",
+    "cap.threshold_set",
+    "limits.set",
+    "price.set",
+    "zone.set",
+    "spending.exported",
+    "run.handed_off",
+)
 # What can be set again and again: an entry of these has a "before".
-SETTINGS = ("cap.", "price.", "limits.", "zone.", "agent.changed", "seat.", "policy.activated", "tool.confirmed")
+SETTINGS = ("cap.set", "cap.threshold_set", "price.", "limits.", "zone.", "agent.changed", "seat.", "policy.activated", "tool.confirmed")
 
 
 def outcome(event: str) -> str:

@@ -42,12 +42,50 @@ class Cap(tenancy.Tenant):
     period = models.TextField(choices=Period.choices, default=Period.MONTH)
     cap_micros = models.BigIntegerField()
     set_by = models.TextField()
+    agreed_by = models.TextField(default="", db_default="")  # the second person, where it took two
     set_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["organisation_id", "level", "target"], name="one_cap_per_level"),
             models.CheckConstraint(condition=models.Q(cap_micros__gte=0), name="cap_not_negative"),
+        ]
+
+
+class Raise(tenancy.Tenant):
+    """A higher cap, or a higher threshold, that waits for a second person. `seen` says what it was asked in place of."""
+
+    class Level(models.TextChoices):
+        AGENT = "agent"
+        WORKSPACE = "workspace"
+        ORGANISATION = "organisation"
+        THRESHOLD = "threshold"
+
+    class State(models.TextChoices):
+        OPEN = "OPEN", "Waits for a second person"
+        AGREED = "AGREED", "Agreed"
+        DECLINED = "DECLINED", "Declined"
+        WITHDRAWN = "WITHDRAWN", "Withdrawn"
+
+    workspace = models.TextField()  # where it was asked
+    level = models.TextField(choices=Level.choices)
+    target = models.TextField()
+    period = models.TextField(choices=Cap.Period.choices)
+    cap_micros = models.BigIntegerField()
+    before_micros = models.BigIntegerField()
+    seen = models.TextField()
+    state = models.TextField(choices=State.choices, default=State.OPEN)
+    asked_by = models.TextField()
+    asked_at = models.DateTimeField(db_default=Moment())
+    decided_by = models.TextField(default="")
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation_id", "level", "target"], name="one_raise_waits", condition=models.Q(state="OPEN")
+            ),
+            models.CheckConstraint(condition=models.Q(cap_micros__gte=0), name="raise_not_negative"),
         ]
 
 

@@ -21,6 +21,7 @@ class Purse:
     balance: Balance
     cap: Cap | None
     set_by: str
+    agreed_by: str
     starts_at: datetime.datetime
     ends_at: datetime.datetime | None
     forecast: forecasts.Forecast | None
@@ -50,7 +51,8 @@ def tree(organisation: Organisation, workspace: Workspace, agents: Sequence[Agen
     windows = {
         (row.level, row.target, row.starts_at): row for row in Window.objects.filter(target__in=targets, starts_at__in=starts.values())
     }
-    names = dict(Member.objects.filter(id__in={cap.set_by for cap in caps.values()}).values_list("id", "name"))
+    who = {name for cap in caps.values() for name in (cap.set_by, cap.agreed_by)}
+    names = dict(Member.objects.filter(id__in=who).values_list("id", "name"))
     month, now = zones.month(zones.of_organisation()), timezone.now()
     days = sums.days(organisation.id, since=month.start.date() - datetime.timedelta(days=forecasts.HISTORY), by_agent=bool(agents))
     found = []
@@ -67,6 +69,7 @@ def tree(organisation: Organisation, workspace: Workspace, agents: Sequence[Agen
                 balance=balance,
                 cap=cap,
                 set_by=names.get(cap.set_by, cap.set_by) if cap else "",
+                agreed_by=names.get(cap.agreed_by, cap.agreed_by) if cap else "",
                 starts_at=starts[period],
                 ends_at={"month": month.end, "day": starts["day"] + datetime.timedelta(days=1)}.get(period),
                 forecast=forecast,

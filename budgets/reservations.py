@@ -3,14 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet, Subquery, Sum
 
-from agents import organisations
-from agents.models import Member
-from agents.organisations import Principal
-from audit import ids, log, outcomes, tenancy
-from audit.moments import Moment
 from budgets import money, zones
 from budgets.models import Cap, LedgerEntry, Reservation, Window
 
@@ -31,71 +25,6 @@ class Balance:
     def left(self) -> money.Micros | None:
         """What may still be admitted; None without a cap."""
         return None if self.cap is None else max(self.cap - self.spent - self.reserved, 0)
-
-
-class CapChanged(outcomes.Refused):
-    """Somebody else set this cap since the page was made."""
-
-    code = "cap_changed"
-
-
-def version(cap: Cap | None) -> str:
-    """What a page carries to say which cap it was made from."""
-    return f"{cap.set_at.isoformat()} {cap.cap_micros}" if cap else "none"
-
-
-def put_cap(  # noqa: PLR0913 - one field of the form each
-    *, by: Principal, workspace: str, level: str, target: str, period: str, cap_micros: money.Micros, seen: str = ""
-) -> Cap:
-    """Set what a level may spend in a period. Lowering it below what is spent admits nothing more; it takes nothing back.
-
-    With `seen` (a `version`), raises CapChanged when the cap is no longer the one that was looked at.
-    """
-    if (
-        level not in {"agent", "workspace", "organisation"}
-        or period not in Cap.Period.values
-        or not isinstance(cap_micros, int)
-        or not 0 <= cap_micros <= money.LARGEST
-    ):
-        raise organisations.Conflict(
-            "A cap needs a level, a period and a whole number of micro-units.",
-            rule="cap",
-            current=f"{level} {period} {cap_micros}",
-            limit="agent|workspace|organisation, day|month|total, 0 to 2^62",
-            next_step="Correct the one that is wrong. The cap of a run is among its agent's limits.",
-        )
-    with tenancy.within(by.organisation):
-        organisations.require(by, "budgets_set", workspace)
-        with connection.cursor() as cursor:  # two people at once: the second waits, then sees what the first set
-            cursor.execute("select pg_advisory_xact_lock(hashtextextended('cap:' || %s || '/' || %s, 0))", [level, target])
-        before = Cap.objects.filter(level=level, target=target).first()
-        if seen and seen != version(before):
-            raise _changed(before)
-        cap, _ = Cap.objects.update_or_create(
-            level=level,
-            target=target,
-            defaults={"period": period, "cap_micros": cap_micros, "set_by": by.id, "set_at": Moment()},
-            create_defaults={"id": ids.new("BUD"), "period": period, "cap_micros": cap_micros, "set_by": by.id},
-        )
-        log.append(
-            "cap.set",
-            by=by,
-            subject=target,
-            workspace=workspace,
-            detail={"level": level, "period": period, "cap_micros": cap_micros, "before": before.cap_micros if before else "none"},
-        )
-    return cap
-
-
-def _changed(cap: Cap | None) -> CapChanged:
-    by = (cap and Member.objects.filter(id=cap.set_by).values_list("name", flat=True).first()) or (cap.set_by if cap else "")
-    return CapChanged(
-        "Somebody else set this cap since you opened the form.",
-        rule="cap",
-        current=f"{money.dollars(cap.cap_micros)} / {cap.period}, set by {by}" if cap else "no cap",
-        limit="the cap that you looked at",
-        next_step="Look at the new value, then set yours again if it still fits.",
-    )
 
 
 def balances(organisation: str) -> list[Balance]:

@@ -9,6 +9,8 @@ from guardian.models import UserObjectPermissionBase
 from audit import tenancy
 from audit.moments import Moment
 
+MUCH = 10_000_000_000  # raising a cap above $10,000 a month takes two people, unless an organisation says otherwise
+
 
 class Organisation(tenancy.Tenant):
     """The tenant. Its own row is the only one it can see (`organisation_id` equals `id`)."""
@@ -16,6 +18,7 @@ class Organisation(tenancy.Tenant):
     slug = models.SlugField(max_length=63)
     name = models.TextField()
     zone = models.TextField(default="UTC", db_default="UTC")  # where days and months of money end; changed by budgets.zones.put
+    two_people_above = models.BigIntegerField(default=MUCH, db_default=MUCH)  # micro-units a month; changed by budgets.caps.put_threshold
     created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:
@@ -37,7 +40,8 @@ class Workspace(tenancy.Tenant):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "slug"], name="workspace_slug")]
         permissions = [  # ui.md 3.3; guardian evaluates them on a workspace
-            ("runs_view", "See runs"),
+            ("runs_view", "See runs, their calls and what they cost"),
+            ("runs_read", "Read what runs were given, said and did"),
             ("runs_start", "Start runs for a subject"),
             ("runs_stop", "Stop runs"),
             ("approvals_view", "See requests, as far as they are one's own"),

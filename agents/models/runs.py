@@ -23,6 +23,7 @@ class Run(tenancy.Tenant):
         EXPIRED = "EXPIRED", "Expired"
 
     OVER = ("SUCCEEDED", "FAILED", "STOPPED", "HANDED_OFF", "EXPIRED")
+    is_withheld = False  # as read: whoever asked may see what it cost, not what it said (`agents.sight`)
 
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, db_constraint=False)

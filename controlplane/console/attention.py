@@ -1,16 +1,16 @@
 """What needs a person: one list, the most severe first, and of the equally severe the one with the least time left."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils import timezone
 
-from agents import runs, stops, tools, trends
+from agents import organisations, runs, stops, tools, trends
 from agents.models import Agent, Run
 from approvals import requests
-from budgets import money, purses, reservations
+from budgets import caps, money, purses, reservations
 from controlplane.console.frame import Place
 
 FEW, HANDED = 5, 3
@@ -44,8 +44,9 @@ def listed(place: Place, agents: Sequence[Agent]) -> list[Item]:
     if place.may("agents_view"):
         found += _stopped(place)
         found += _unused(place, agents)
-    if place.may("runs_view"):
+    if place.may("runs_read"):
         found += _doubts(place)
+    if place.may("runs_view"):
         found += _handed(place)
     if place.may("budgets_view"):
         found += _purses(place, agents)
@@ -83,7 +84,7 @@ def _handed(place: Place) -> Iterator[Item]:
     found = runs.narrowed(runs.visible(by=place.principal, workspace=place.workspace.id, state=Run.State.HANDED_OFF), over_since=today)
     rows = list(found.order_by("-finished_at", "-id")[: HANDED + 1])
     for each in rows[:HANDED]:
-        about = f"{each.agent.slug}: {each.summary}"
+        about = f"{each.agent.slug}: {each.summary}" if each.summary else each.agent.slug
         ended = each.finished_at or each.started_at
         yield Item(SOON, ended, "arrow", each.title or each.id, f"runs/{each.id}", about, badge="HANDED_OFF", since=ended)
     if len(rows) > HANDED:
@@ -94,6 +95,7 @@ def _handed(place: Place) -> Iterator[Item]:
 def _purses(place: Place, agents: Sequence[Agent]) -> Iterator[Item]:
     names = {place.organisation.id: place.organisation.name, place.workspace.id: place.workspace.name}
     names |= {each.id: each.slug for each in agents}
+    yield from _raises(place, names)
     full = reservations.nearly_spent(list(names))[:FEW]
     for each in full:
         title = f"{names[each.target]} has {money.dollars(max(each.left or 0, 0))} left this {each.period}"
@@ -107,6 +109,17 @@ def _purses(place: Place, agents: Sequence[Agent]) -> Iterator[Item]:
         about = f"{money.dollars_round(purse.balance.spent)} of {money.dollars(purse.balance.cap or 0)} spent this {purse.balance.period}"
         address = f"budgets/{purse.balance.level}/{purse.balance.target}"
         yield Item(SOON, purse.reached_at, "money", title, address, about, balance=purse.balance)
+
+
+def _raises(place: Place, names: Mapping[str, str]) -> Iterator[Item]:
+    """Higher caps that this person may be the second one for."""
+    asked = [row for row in caps.waiting([place.workspace.id])[:FEW] if not caps.why_not(place.principal, row)]
+    people = organisations.names([row.asked_by for row in asked]) if asked else {}
+    for row in asked:
+        what = names.get(row.target, row.target) if row.level != "threshold" else "what one person raises caps to"
+        title = f"Raise {what} to {money.dollars(row.cap_micros)} a {row.period}?"
+        about = f"{people.get(row.asked_by, row.asked_by)} asks you to be the second person"
+        yield Item(NOW, row.asked_at, "person", title, f"budgets#{row.id}", about, since=row.asked_at)
 
 
 def _unused(place: Place, agents: Sequence[Agent]) -> Iterator[Item]:

@@ -1,5 +1,7 @@
 """Budgets: what each level may spend, did spend and holds, where that leads, and the movements behind every number."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,9 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, runs
 from agents.models import Call, Run
-from audit import tenancy
-from budgets import limits, prices, purses, spending, sums, zones
-from budgets.models import Cap
+from audit import outcomes, tenancy
+from budgets import caps, limits, prices, purses, spending, sums, zones
+from budgets.models import Cap, Raise
 from controlplane.console import asked, charts, frame, lists, render
 from controlplane.console.frame import Place
 
@@ -25,6 +27,11 @@ PARTS = {"agent": "Agent", str(Call.Kind.MODEL): "Model", str(Call.Kind.TOOL): "
 @frame.page("budgets_view", at="budgets")
 def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """The month's numbers, its curve, the tree, and what money went on."""
+    return show(request, place)
+
+
+def show(request: HttpRequest, place: Place, *, refused: outcomes.Refused | None = None) -> HttpResponse:
+    """The page, with why a raise was not decided when it was not. Call inside `tenancy.within`."""
     found = tree(place)
     own, month = found[1], zones.month(zones.of_organisation())
     context: dict[str, Any] = {
@@ -33,6 +40,9 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "month": month,
         "now": timezone.now(),
         "over": [purse for purse in found if purse.state == "REACHED"],
+        "raises": waiting(place, found),
+        "threshold": caps.threshold(),
+        "refused": refused.as_dict() if refused else None,
     }
     fragment = request.headers.get("HX-Target", "")
     if fragment == "purses":
@@ -40,7 +50,41 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     context |= _numbers(place, own, month)
     if fragment == "tiles":
         return render.page(request, "budgets/list.html", context, fragment=fragment)
-    return render.page(request, "budgets/list.html", context | _where(place, own, month, request))
+    status = render.status_of(refused) if refused else 200
+    return render.page(request, "budgets/list.html", context | _where(place, own, month, request), status=status)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A raise with what people call its level, who asked, and why this reader cannot be the second person."""
+
+    row: Raise
+    name: str
+    asked_by: str
+    is_own: bool
+    why_not: str
+    partners: Sequence[str]
+
+
+def waiting(place: Place, found: Sequence[purses.Purse]) -> list[Waiting]:
+    """What waits for a second person among these purses."""
+    named = {(purse.balance.level, purse.balance.target): purse.name for purse in found}
+    named[(Raise.Level.THRESHOLD, place.organisation.id)] = "the amount up to which one person raises caps"
+    rows = [row for row in caps.waiting([place.workspace.id]) if (row.level, row.target) in named]
+    if not rows:
+        return []
+    people = organisations.names([row.asked_by for row in rows])
+    return [
+        Waiting(
+            row,
+            named[(row.level, row.target)],
+            people.get(row.asked_by, row.asked_by),
+            caps.is_own(row, by=place.principal),
+            caps.why_not(place.principal, row),
+            caps.seconds(row),
+        )
+        for row in rows
+    ]
 
 
 def _numbers(place: Place, own: purses.Purse, month: zones.Month) -> dict[str, Any]:
@@ -98,6 +142,7 @@ def level(request: HttpRequest, place: Place, level: str, target: str) -> HttpRe
         raise Http404
     narrow = _narrow(request.GET.dict())
     context: dict[str, Any] = {"purse": purse, "may_set": may_set(place, level), "is_closed": not _may_read(place, level), "narrow": narrow}
+    context |= {"raises": waiting(place, [purse]), "threshold": caps.threshold()}
     if not context["is_closed"]:
         query = _query(level, target, narrow)
         rows = list(spending.below(query.rows(), lists.below(request.GET.get("below", "")))[: lists.SHOWN + 1])

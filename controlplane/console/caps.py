@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from agents import contracts, organisations
 from audit import outcomes, tenancy
-from budgets import money, previews, prices, reservations, zones
-from budgets.models import Cap
+from budgets import caps, money, previews, prices, purses, zones
+from budgets.models import Cap, Raise
 from controlplane.console import budgets, frame, render
 from controlplane.console.frame import Place
 
@@ -37,7 +37,7 @@ def cap(request: HttpRequest, place: Place) -> HttpResponse:
             if named == "organisation":
                 organisations.require_everywhere(place.principal, "budgets_set")
             amount = money.parse(typed["amount"])
-            reservations.put_cap(
+            caps.put(
                 by=place.principal,
                 workspace=place.workspace.id,
                 level=named,
@@ -129,6 +129,48 @@ def zone(request: HttpRequest, place: Place) -> HttpResponse:
         return render.page(request, "budgets/zone.html", context, status=render.status_of(refused) if refused else 200)
 
 
+@require_http_methods(["GET", "POST"])
+@frame.page("budgets_set", at="budgets")
+def threshold(request: HttpRequest, place: Place) -> HttpResponse:
+    """Up to where one person raises a cap, for the whole organisation."""
+    refused, typed = None, request.POST.get("amount", "")
+    if request.method == "POST":
+        try:
+            caps.put_threshold(by=place.principal, workspace=place.workspace.id, micros=money.parse(typed))
+            return redirect(f"{place.root}/budgets")
+        except outcomes.Refused as found:
+            refused = found
+    with tenancy.within(place.organisation.id, read_only=True):
+        now = caps.threshold()
+        context = {
+            "current": now,
+            "typed": typed or money.dollars(now).lstrip("$"),
+            "may_change": budgets.may_set(place, "organisation"),
+            "partners": caps.partners(place.principal, place.workspace.id, Raise.Level.THRESHOLD),
+            "refused": refused.as_dict() if refused else None,
+        }
+        return render.page(request, "budgets/threshold.html", context, status=render.status_of(refused) if refused else 200)
+
+
+@require_POST
+@frame.page("budgets_set", at="budgets")
+def decide(request: HttpRequest, place: Place, identifier: str, verb: str) -> HttpResponse:
+    """Be the second person of a raise, or leave the cap as it is."""
+    if verb not in {"agree", "decline"}:
+        raise Http404
+    try:
+        if verb == "agree":
+            caps.agree(by=place.principal, identifier=identifier)
+        else:
+            caps.decline(by=place.principal, identifier=identifier, reason=request.POST.get("reason", ""))
+    except organisations.NotFound as absent:
+        raise Http404 from absent
+    except outcomes.Refused as refused:
+        with tenancy.within(place.organisation.id, read_only=True):
+            return budgets.show(request, place, refused=refused)
+    return redirect(f"{place.root}/budgets")
+
+
 def _form(request: HttpRequest, place: Place, typed: dict[str, str], *, refused: outcomes.Refused | None = None) -> HttpResponse:
     found = budgets.tree(place)
     named, _, target = typed.get("scope", "").partition("/")
@@ -140,15 +182,15 @@ def _form(request: HttpRequest, place: Place, typed: dict[str, str], *, refused:
         "periods": PERIODS,
         "at_cap": AT_CAP,
         "agent": contracts.find(target) if chosen and named == "agent" else None,
-        "seen": reservations.version(chosen.cap) if chosen else "",
+        "seen": caps.version(chosen.cap) if chosen else "",
     }
-    if typed.get("amount") and (refused is None or refused.code == reservations.CapChanged.code):
+    if typed.get("amount") and (refused is None or refused.code == caps.CapChanged.code):
         try:
             if chosen is None or typed.get("period") not in Cap.Period.values:
                 raise organisations.Conflict(
                     "Choose what the cap is for, and its period.", rule="budget", next_step="Both are in the form."
                 )
-            context |= _preview(typed)
+            context |= _preview(place, chosen, typed)
         except outcomes.Refused as found_out:
             refused = refused or found_out
     elif "amount" in typed and refused is None:
@@ -165,10 +207,14 @@ def _amount_of(text: str) -> outcomes.Refused | None:
     return None
 
 
-def _preview(typed: dict[str, str]) -> dict[str, Any]:
+def _preview(place: Place, chosen: purses.Purse, typed: dict[str, str]) -> dict[str, Any]:
     amount, period = money.parse(typed["amount"]), typed["period"]
     named, _, target = typed["scope"].partition("/")
+    needs = caps.takes_two(chosen.cap, period=period, cap_micros=amount)
     return {
+        "partners": caps.partners(place.principal, place.workspace.id, named) if needs else [],
+        "is_alone": needs,
+        "threshold": caps.threshold(),
         "amount": amount,
         "period": period,
         "preview": previews.would_refuse(named, target, period=period, cap_micros=amount),

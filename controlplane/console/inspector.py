@@ -38,9 +38,10 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
     effect = runs.effects(run).filter(call=call).first()
     sees_plan = call.is_write and request_sight.of_run(run, by=place.principal)
     has = {"refusal": bool(call.refusal), "effect": effect or call.is_write, "diff": sees_plan}
+    has |= dict.fromkeys(set(TABS) - {"cost", "links"}, False) if run.is_withheld else {}
     tabs = {name: word for name, word in TABS.items() if has.get(name, True)}
     tab = asked.text(request, "tab")
-    tab = tab if tab in tabs else "refusal" if call.refusal and "decision" not in call.decision else "policy"
+    tab = tab if tab in tabs else "cost" if run.is_withheld else "refusal" if call.refusal and "decision" not in call.decision else "policy"
     full = asked.text(request, "full") == "1"
     decided = runs.kept(call.decision) or {}
     entries = _entries(place, run, call) if tab == "links" else []

@@ -54,7 +54,7 @@ class Bar:
 
 def context(request: HttpRequest, place: Place) -> dict[str, Any]:
     """Everything the page shows. Call inside `tenancy.within`."""
-    query = run_query.read(request)
+    query = run_query.read(request, may_read=place.may("runs_read"))
     whole = runs.visible(by=place.principal, workspace=place.workspace.id)
     spot = _spot(request, query)
     whole_list = run_lists.look(whole, query.wanted)

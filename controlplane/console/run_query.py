@@ -93,15 +93,21 @@ class Asked:
         return "" if self.order.is_by_time else f"{'-' if self.order.down else ''}{self.order.name}"
 
 
-def read(request: HttpRequest) -> Asked:
-    """The terms of the box and of the parameters. Call inside `tenancy.within`."""
+WORDS_WITHHELD = "Words are looked for in titles and references, which take the permission runs_read."
+
+
+def read(request: HttpRequest, *, may_read: bool) -> Asked:
+    """The terms of the box and of the parameters. Who may not read runs finds them by all but their words. Call inside `tenancy.within`."""
     found = terms.read(asked.text(request, "q", longest=terms.LONGEST), QUALIFIERS)
     for parameter, name in PARAMETERS.items():
         value = asked.text(request, parameter)
         found += [Term(name, value.lower() if name == "status" else value)] if value else []
     found += [Term("has", "refused")] if asked.text(request, "with") == "refused" else []
     found = list(dict.fromkeys(found))
+    withheld = [] if may_read else [term for term in found if not term.name and not _ID.fullmatch(term.value)]
+    found = [term for term in found if term not in withheld]
     meant, problems = terms.understood(found, {name: meaning for name, (meaning, _, _) in QUALIFIERS.items()})
+    problems += [WORDS_WITHHELD] if withheld else []
     return Asked(found, problems, wanted(meant, [term.value for term in found if not term.name]), order(asked.text(request, "sort")))
 
 

@@ -99,7 +99,7 @@ def of_call(call: Call) -> dict[str, Any]:
 
 
 def of_run(place: Place, run: Run, calls: Sequence[Call], waits: Sequence[Request], changed: Sequence[Outside]) -> dict[str, Any]:
-    """The record of a run. Requests and what they would change are in it for people who may see these."""
+    """The record of a run. Requests and what they would change are in it for people who may see these, effects for who reads runs."""
     purse = reservations.balance("run", run.id)
     may = sight.of_run(run, by=place.principal)
     return {
@@ -109,7 +109,7 @@ def of_run(place: Place, run: Run, calls: Sequence[Call], waits: Sequence[Reques
         "calls": [of_call(call) for call in calls[:MOST_CALLS]],
         "is_whole": len(calls) <= MOST_CALLS and len(changed) <= MOST_EFFECTS,
         "requests": [_request(each) for each in waits] if may else None,
-        "effects": [_effect(each) for each in changed[:MOST_EFFECTS]],
+        "effects": None if run.is_withheld else [_effect(each) for each in changed[:MOST_EFFECTS]],
     }
 
 

@@ -153,6 +153,8 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
 
 def _view(request: HttpRequest, run: Run) -> str:
     wanted = asked.text(request, "view")
+    if run.is_withheld:
+        return "calls"
     return wanted if wanted == "effects" or (wanted == "said" and run.is_hosted) else "calls"
 
 

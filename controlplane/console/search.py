@@ -116,7 +116,8 @@ def _requests(place: Place, words: str) -> list[Found]:
 def _runs(place: Place, words: str) -> list[Found]:
     everything = runs.visible(by=place.principal, workspace=place.workspace.id)
     newest = everything.filter(id__in=everything.order_by("-started_at", "-id").values("id")[:NEWEST])
-    rows = list(runs.narrowed(newest, text=words)[:MOST])
+    sought = runs.narrowed(newest, text=words) if place.may("runs_read") else newest.filter(id__startswith=words.upper())
+    rows = list(sought[:MOST])
     found = [Found(f"runs/{run.id}", run.title or run.agent.slug, f"{run.id} {run.reference} · {run.agent.slug}", "runs") for run in rows]
     more = [Found(f"runs?{urlencode({'q': words})}", f"All runs with “{words}”", "the list of runs", "runs")]
     return found + more if found else []

@@ -5,7 +5,7 @@ import calendar
 from django.utils import timezone
 
 from audit import tenancy
-from budgets import reservations
+from budgets import caps, reservations
 from controlplane.demo.scene import Scene
 
 DAYS_LEFT = 8
@@ -21,7 +21,7 @@ def settle(made: Scene) -> None:
         days = min(DAYS_LEFT, max(calendar.monthrange(now.year, now.month)[1] - now.day - 1, 1))
         cap = round(spent * (1 + days / passed) / CENT) * CENT
         if spent:
-            reservations.put_cap(
+            caps.put(
                 by=made.person("Fiona"),
                 workspace=made.workspace.id,
                 level="workspace",

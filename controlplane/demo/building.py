@@ -11,7 +11,7 @@ from agents.models import Agent, Workspace
 from agents.offers import Offer
 from agents.organisations import Principal
 from audit import tenancy
-from budgets import limits, prices, reservations
+from budgets import caps, limits, prices
 from controlplane import connectors
 from controlplane.connectors import builtin, interface
 from controlplane.demo import clock, crew, scene
@@ -47,7 +47,7 @@ def build(dsn: str, slug: str = scene.SLUG) -> Scene:
             _hire(made, post)
         _pause(made)
         clock.within_transaction(timedelta(days=31))
-        reservations.put_cap(
+        caps.put(
             by=made.person("Fiona"),
             workspace=workspace.id,
             level="workspace",

@@ -204,6 +204,13 @@ def listed(items: Any) -> str:
 
 
 @register.filter
+def either(items: Any) -> str:
+    """Names of which one is enough: "Olga, Sam or Priya". Not yet escaped, like `listed`."""
+    names = list(map(str, items or ()))
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+@register.filter
 def value(found: Any) -> str:
     """A JSON value as people read it: nothing, yes, no, text, or compact JSON."""
     if found is None or found == "":

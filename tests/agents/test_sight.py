@@ -6,7 +6,7 @@ from django.test import Client
 from agents import identity
 from audit import log, tenancy
 from audit.models import Entry
-from budgets import reservations
+from budgets import caps
 from controlplane import runner
 from tests.controlplane.browsing import text, visit
 from tests.world import World
@@ -20,9 +20,7 @@ def told(world: World) -> dict[str, Entry]:
     said = theirs.call("pay", {"account": "a", "amount": 50})
     world.approve(said, "ann")
     mine = runner.start(by=world.people["bob"], workspace=world.workspace, order=runner.Order(agent=world.agent.slug))
-    reservations.put_cap(
-        by=world.people["olga"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=9
-    )
+    caps.put(by=world.people["olga"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=9)
     with tenancy.within(world.organisation):
         newest = {
             "vote": log.entries(event="request.voted"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agents import organisations
 from audit import functions, ids, tenancy
-from budgets import limits, money, prices, reservations
+from budgets import caps, limits, money, prices, reservations
 from budgets.models import LedgerEntry, Reservation, Window
 from tests import world as worlds
 from tests.world import World
@@ -39,9 +39,7 @@ def settle(world: World, call: str, actual: int) -> bool:
 
 def cap(world: World, micros: int, level: str = "workspace") -> None:
     target = {"workspace": world.workspace.id, "agent": world.agent.id, "organisation": world.organisation}[level]
-    reservations.put_cap(
-        by=world.people["fiona"], workspace=world.workspace.id, level=level, target=target, period="month", cap_micros=micros
-    )
+    caps.put(by=world.people["fiona"], workspace=world.workspace.id, level=level, target=target, period="month", cap_micros=micros)
 
 
 def at_once(count: int, work: Callable[[int], None]) -> None:

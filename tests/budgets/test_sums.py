@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection
 
 from agents import organisations, seats
 from audit import tenancy
-from budgets import reservations, sums, zones
+from budgets import caps, reservations, sums, zones
 from budgets.models import DaySpending, LedgerEntry
 from tests.budgets.test_reservations import at_once
 from tests.world import World
@@ -72,7 +72,7 @@ def test_a_call_counts_in_the_month_it_was_admitted_in_and_on_the_day_it_was_boo
 
 
 def test_under_a_purse_without_end_the_month_is_when_money_moved(world: World) -> None:
-    reservations.put_cap(
+    caps.put(
         by=world.people["fiona"],
         workspace=world.workspace.id,
         level="workspace",

@@ -14,7 +14,7 @@ from django.test import Client
 
 from agents import policies, stops
 from audit import log, tenancy
-from budgets import reservations
+from budgets import caps
 from controlplane import urls
 from tests import world as worlds
 from tests.controlplane.browsing import HOSTILE, root_of, signed_in
@@ -133,9 +133,7 @@ def furnish() -> Estate:
     asked = held.call("pay", {"account": "a", "amount": 50})
     world.approve(world.start().call("pay", {"account": "a", "amount": 60}), "ann")
     olga, sam = world.people["olga"], world.people["sam"]
-    reservations.put_cap(
-        by=olga, workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="month", cap_micros=90_000_000
-    )
+    caps.put(by=olga, workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="month", cap_micros=90_000_000)
     draft = policies.propose(by=sam, workspace=world.workspace, text=worlds.POLICIES + "\n// later")
     stop = stops.engage(by=sam, scope="agent", target=world.agent.id, reason=HOSTILE)
     with tenancy.within(world.organisation):

@@ -12,7 +12,7 @@ from django.utils import timezone
 from agents import identity, runs, stops, tools
 from agents.models import Agent, Call, Capability, Key, Organisation
 from audit import tenancy
-from budgets import limits, reservations
+from budgets import caps, limits
 from controlplane import hop, recovery
 from controlplane.api import calls as doors
 from tests.controlplane import api_knocking as knocking
@@ -275,9 +275,7 @@ def test_reached_caps_and_finished_runs_have_their_status(world: World) -> None:
 
 
 def test_a_spent_budget_and_a_loop_have_their_status(world: World) -> None:
-    reservations.put_cap(
-        by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="total", cap_micros=9_999
-    )
+    caps.put(by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="total", cap_micros=9_999)
     reply = propose(world.start().token, "pay", SMALL)
     assert (reply.status, reply.code) == (402, "budget_exceeded")
     run = world.start()

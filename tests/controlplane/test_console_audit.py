@@ -6,7 +6,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from audit import log, tenancy
-from budgets import reservations
+from budgets import caps
 from controlplane.console import lists
 from tests import world as worlds
 from tests.controlplane import browsing
@@ -159,7 +159,7 @@ def test_a_log_under_the_eye_stands_still_and_says_how_much_is_new(world):
 def test_a_change_is_shown_beside_what_stood_before(world):
     fiona = world.people["fiona"]
     for cap in (5_000_000, 7_000_000):
-        reservations.put_cap(by=fiona, workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=cap)
+        caps.put(by=fiona, workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=cap)
     with tenancy.within(world.organisation):
         newest = log.entries(event="cap.set")[0]
     fields = browsing.browser(world, "ada").get(f"/audit/{newest.id}").context["fields"]

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from agents import contracts, organisations, seats
 from agents.models import Agent
 from audit import outcomes, tenancy
-from budgets import money, previews, reservations
+from budgets import caps, money, previews, reservations
 from tests import world as worlds
 from tests.controlplane import browsing
 
@@ -184,7 +184,7 @@ def test_a_preview_names_the_first_run_that_would_have_been_stopped(world):
 
 
 def test_a_run_that_a_cap_stopped_is_listed_with_its_cap(world):
-    reservations.put_cap(
+    caps.put(
         by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=15_000
     )
     spent(world)

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from agents import contracts, drafts, identity, offers, organisations, seats, stops, tools, usage
 from agents.models import Agent, Run
 from audit import log, tenancy
-from budgets import reservations
+from budgets import caps
 from controlplane.connectors import builtin
 from controlplane.console import tool_tabs
 from controlplane.demo import building, scene
@@ -257,9 +257,7 @@ def test_the_overview_puts_my_turn_first_and_tells_everybody_what_is_wrong(world
 
 def test_a_purse_that_is_nearly_empty_needs_attention(world: World) -> None:
     fiona = world.people["fiona"]
-    reservations.put_cap(
-        by=fiona, workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="month", cap_micros=12_000
-    )
+    caps.put(by=fiona, workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="month", cap_micros=12_000)
     assert "left this month" not in text(visit(world, "fiona", "overview"))
     world.start().call("pay", {"account": "a", "amount": 5})
     assert "has $0.002 left this month" in text(visit(world, "fiona", "overview"))

@@ -7,7 +7,7 @@ import pytest
 from agents import answers, contracts, identity, organisations, policies, runs, seats, stops, tools
 from agents.models import Call, Effect, Member
 from audit import canonical, tenancy, vault
-from budgets import limits, reservations
+from budgets import caps, limits, reservations
 from controlplane import effects as sender
 from controlplane import examination, gate, recovery
 from tests import world as worlds
@@ -309,7 +309,7 @@ def test_a_cap_of_the_run_hands_it_to_its_owner_with_a_summary(world: World) -> 
 
 def test_at_its_cap_an_agent_in_draft_mode_goes_on_with_proposals(world: World) -> None:
     contracts.change(by=world.people["olga"], agent=world.agent, changes={"draft_only": True})
-    reservations.put_cap(
+    caps.put(
         by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=10_000
     )
     run = world.start()
@@ -321,7 +321,7 @@ def test_at_its_cap_an_agent_in_draft_mode_goes_on_with_proposals(world: World) 
 
 
 def test_over_budget_the_run_is_handed_off_and_the_refusal_names_the_cap(world: World) -> None:
-    reservations.put_cap(
+    caps.put(
         by=world.people["fiona"],
         workspace=world.workspace.id,
         level="workspace",

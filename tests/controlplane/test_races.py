@@ -14,7 +14,7 @@ from agents.models import Call, Connector
 from approvals import requests
 from approvals.models import Request
 from audit import tenancy
-from budgets import prices, reservations
+from budgets import caps, prices, reservations
 from controlplane import effects as sender
 from controlplane import gate, model_calls, outbox, recovery, runner
 from controlplane.connectors import models
@@ -133,9 +133,7 @@ def test_a_draft_that_was_not_done_gives_its_money_back(world: World) -> None:
 def test_a_draft_above_the_cap_is_not_applied(world: World) -> None:
     contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "DRAFT"})
     said = world.start().call("pay", {"account": "a", "amount": 5})
-    reservations.put_cap(
-        by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=9_999
-    )
+    caps.put(by=world.people["fiona"], workspace=world.workspace.id, level="agent", target=world.agent.id, period="month", cap_micros=9_999)
     world.approve(said, "ann")
     refused = recovery.resume(world.organisation, said.call)
     assert refused.refusal

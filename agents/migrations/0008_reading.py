@@ -1,0 +1,69 @@
+"""Reading runs is more than seeing them: who has a role that reads them gets the new permission; finance sees what runs cost. And the
+amount up to which one person raises caps."""
+
+from django.contrib.auth.management import create_permissions
+from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
+
+PERMISSIONS = [
+    ("runs_view", "See runs, their calls and what they cost"),
+    ("runs_read", "Read what runs were given, said and did"),
+    ("runs_start", "Start runs for a subject"),
+    ("runs_stop", "Stop runs"),
+    ("approvals_view", "See requests, as far as they are one's own"),
+    ("approvals_all", "See every request"),
+    ("approvals_decide", "Approve or deny"),
+    ("approvals_decide_two", "Be one of two humans"),
+    ("agents_view", "See agents"),
+    ("agents_manage", "Register agents, versions and keys"),
+    ("agents_stop", "Stop agents, tools and workspaces"),
+    ("tools_view", "See tools"),
+    ("tools_manage", "Register connectors and confirm tools"),
+    ("access_view", "See what every agent can do"),
+    ("policies_view", "See policies"),
+    ("policies_propose", "Propose policies"),
+    ("policies_activate", "Activate policies"),
+    ("budgets_view", "See budgets"),
+    ("budgets_set", "Set caps and prices"),
+    ("audit_view", "Read the audit log, as far as it is one's own"),
+    ("audit_all", "Read every entry of the audit log"),
+    ("audit_export", "Export the audit log"),
+    ("members_manage", "Manage members and roles"),
+]
+READ = ("owner", "admin", "security", "approver", "auditor", "builder", "viewer")
+TABLES = ("agents_seat", "agents_member", "agents_workspacepermission")
+GIVE = """
+INSERT INTO agents_workspacepermission (organisation_id, user_id, permission_id, content_object_id)
+SELECT DISTINCT s.organisation_id, m.user_id, p.id, s.workspace_id FROM agents_seat s
+  JOIN agents_member m ON m.organisation_id = s.organisation_id AND m.id = s.member_id
+  JOIN auth_permission p ON p.codename = 'runs_read' JOIN django_content_type t ON t.id = p.content_type_id AND t.app_label = 'agents'
+ WHERE s.role = ANY(%s) ON CONFLICT DO NOTHING
+"""
+
+
+def give(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+    """The owner of the tables is bound by row-level security, too; here it sees every organisation."""
+    config = apps.get_app_config("agents")
+    config.models_module = True  # the state's apps have none, and without one nothing is created
+    create_permissions(config, verbosity=0, using=editor.connection.alias, apps=apps)
+    config.models_module = None
+    for table in TABLES:
+        editor.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+    editor.execute(GIVE, [list(READ)])
+    editor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table with a foreign key still to be checked cannot be altered
+    for table in TABLES:
+        editor.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("agents", "0007_own_entries"), ("auth", "0012_alter_user_first_name_max_length"), ("contenttypes", "0002_remove_content_type_name")]
+    operations = [
+        migrations.AlterModelOptions(name="workspace", options={"permissions": PERMISSIONS}),
+        migrations.AddField(
+            model_name="organisation",
+            name="two_people_above",
+            field=models.BigIntegerField(default=10_000_000_000, db_default=10_000_000_000),
+        ),
+        migrations.RunPython(give, migrations.RunPython.noop),
+    ]
