@@ -243,10 +243,11 @@ def _hits(near: QuerySet[Run], wanted: Wanted) -> tuple[QuerySet[Run], datetime.
     by the index of words: in an order that no index has, so that the planner cannot choose to go through all runs instead."""
     edge = _edge(near, LOOKED // 2)
     newest = _said(near.filter(started_at__gte=edge) if edge else near, wanted.words, is_few=True)
-    found = list(newest.order_by("-started_at").values_list("id", flat=True)[:COUNTED])
+    found = list(newest.order_by("-started_at").values_list("id", "started_at")[:COUNTED])
     if edge is None or len(found) >= COMMON:
-        whole = near.filter(id__in=found)
-        return (whole.filter(started_at__gte=edge), edge) if edge else (whole, None)
+        whole = near.filter(id__in=[each for each, _ in found])
+        ends = found[-1][1] if len(found) == COUNTED else edge
+        return (whole.filter(started_at__gte=edge), ends) if edge else (whole, ends)
     order = (F("started_at") + datetime.timedelta(0)).desc()
     rows = list(_said(near, wanted.words).order_by(order).values_list("id", "started_at")[:COUNTED])
     return near.filter(id__in=[each for each, _ in rows]), rows[-1][1] if len(rows) == COUNTED else None

@@ -1,7 +1,7 @@
 """What a person reads (ui.md 3.3): of the log every entry or their own, of runs all they said and did or only what they cost."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 from django.db.models import Q, QuerySet
@@ -15,6 +15,18 @@ from audit.models import Entry
 
 Row = TypeVar("Row", Run, Call)
 LOOKED, RUNS = 10_000, 500  # entries among which a list finds what is about one's agents; runs of these, and as many that one started
+
+
+def entries_of(by: Principal, workspaces: Collection[str]) -> Q:
+    """The entries of these workspaces that this person may read: of those with audit_all in one piece. Call inside `tenancy.within`."""
+    whole = {each.id for each in organisations.workspaces() if organisations.may(by, "audit_all", each.id)}
+    found = Q(workspace_id__in=[each for each in workspaces if each in whole])
+    if whole and len(whole) == organisations.workspaces().count():
+        found |= Q(workspace_id="")
+    for each in workspaces:
+        if each not in whole:
+            found |= entries(by, each)
+    return found
 
 
 def entries(by: Principal, workspace: str) -> Q:
@@ -43,9 +55,10 @@ def may_read(by: Principal, workspace: str, entry: Entry) -> bool:
     """Whether this person may read this entry in this workspace, however old its run. Call inside `tenancy.within`."""
     if Entry.objects.filter(entries(by, workspace), id=entry.id).exists():
         return True
-    if entry.workspace_id != workspace or not entry.run_id or not organisations.may(by, "agents_manage", workspace):
+    manages = organisations.may(by, "agents_manage", workspace) and organisations.may(by, "audit_view", workspace)
+    if entry.workspace_id != workspace or not manages:
         return False
-    return organisations.may(by, "audit_view", workspace) and Run.objects.filter(own_runs(by), id=entry.run_id).exists()
+    return entry.subject in _agents(by, workspace) or (bool(entry.run_id) and Run.objects.filter(own_runs(by), id=entry.run_id).exists())
 
 
 def own_runs(by: Principal, at: str = "") -> Q:
@@ -100,9 +113,16 @@ def _usage(call: Call) -> str:
         return ""
 
 
+def reads_money(by: Principal, workspace: str) -> bool:
+    """Whether they read the entries about money, whoever made them. Call inside `tenancy.within`."""
+    if organisations.may(by, "audit_all", workspace):
+        return True
+    return organisations.may(by, "audit_view", workspace) and organisations.may(by, "budgets_set", workspace)
+
+
 def _own(by: Principal, workspace: str) -> Q:
     own = Q(actor_kind=by.kind, actor_id=by.id)
-    return own | Q(event__in=events.MONEY) if organisations.may(by, "budgets_set", workspace) else own
+    return own | Q(event__in=events.MONEY) if reads_money(by, workspace) else own
 
 
 def _agents(by: Principal, workspace: str) -> list[str]:

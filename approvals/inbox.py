@@ -52,10 +52,10 @@ def decidable_count(*, by: Principal, workspace: str) -> int:
 
 def counts(*, by: Principal, workspace: str) -> dict[str, int]:
     """How many requests the tabs of a person have, each up to a thousand. Call inside `tenancy.within`."""
-    mine = min(decidable_count(by=by, workspace=workspace), MOST_COUNTED)
+    mine = decidable_count(by=by, workspace=workspace)
     still = Request.objects.filter(sight.requests(by, workspace), state=Request.State.OPEN)
     waiting = still.values("id")[: MOST_COUNTED + mine].count() - mine
-    return {"mine": mine, "waiting": max(waiting, 0), "own": counted("own", by=by, workspace=workspace)}
+    return {"mine": min(mine, MOST_COUNTED), "waiting": max(waiting, 0), "own": counted("own", by=by, workspace=workspace)}
 
 
 def counted(name: str, *, by: Principal, workspace: str) -> int:
@@ -124,14 +124,15 @@ def beyond(found: QuerySet[Request], column: str, value: Any, identifier: str) -
     return found.filter(Q(**{f"{column}__lt": value}) | Q(**{column: value, "id__lt": identifier}))
 
 
-def kept(identifiers: Collection[str], *, workspace: str) -> dict[str, Request]:
+def kept(identifiers: Collection[str], *, by: Principal, workspace: str) -> dict[str, Request]:
     """Rows that a reader has before them, whatever became of them. Call inside `tenancy.within`."""
-    return {row.id: row for row in shown(Request.objects.filter(workspace_id=workspace, id__in=identifiers))}
+    return {row.id: row for row in shown(Request.objects.filter(sight.requests(by, workspace), id__in=identifiers))}
 
 
-def health(*, by: Principal, workspace: str) -> pace.Pace:
-    """How deciding went in the last 30 days. Raises Forbidden. Call inside `tenancy.within`."""
-    organisations.require(by, "approvals_view", workspace)
+def health(*, by: Principal, workspace: str) -> pace.Pace | None:
+    """How deciding went in the last 30 days, for whoever sees every request. Call inside `tenancy.within`."""
+    if not organisations.may(by, "approvals_all", workspace):
+        return None
     now = requests.database_now()
     return pace.of(workspace, since=now - SINCE, until=now + datetime.timedelta(seconds=1))
 
@@ -141,7 +142,7 @@ def deciders(workspace: str) -> QuerySet[Member]:
     return seats.holding("approvals_decide", workspace)
 
 
-def last_decision(workspace: str) -> Request | None:
-    """The newest decision of people. Call inside `tenancy.within`."""
-    found = Request.objects.filter(workspace_id=workspace, state__in=Request.BY_PEOPLE).prefetch_related("votes__member")
+def last_decision(*, by: Principal, workspace: str) -> Request | None:
+    """The newest decision of people that this person sees. Call inside `tenancy.within`."""
+    found = Request.objects.filter(sight.requests(by, workspace), state__in=Request.BY_PEOPLE).prefetch_related("votes__member")
     return found.order_by("-decided_at", "-id").first()

@@ -9,7 +9,8 @@ from typing import Any
 
 from agents import runs, tools
 from agents.models import ToolVersion
-from approvals import requests
+from agents.organisations import Principal
+from approvals import requests, sight
 from approvals.models import Request
 
 SHOWN, MEASURED = 5, 50
@@ -69,10 +70,10 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def of(request: Request, tool: tools.Facts) -> Likeness:
-    """The request among its like: the same tool and agent, the newest first. Call inside `tenancy.within`."""
+def of(request: Request, tool: tools.Facts, *, by: Principal) -> Likeness:
+    """The request among its like that this person sees: the same tool and agent, the newest first. Call inside `tenancy.within`."""
     found = Request.objects.filter(
-        workspace_id=request.workspace_id,
+        sight.requests(by, request.workspace_id),
         opened_at__gt=request.opened_at - SINCE,
         opened_at__lt=request.opened_at,
         run__agent_id=request.run.agent_id,
@@ -91,7 +92,7 @@ def of(request: Request, tool: tools.Facts) -> Likeness:
 
 
 def earlier(request: Request) -> list[Request]:
-    """Writes of the same tool that took effect on the same target within 30 days. Call inside `tenancy.within`."""
+    """Writes of the same tool that took effect on the same target within 30 days, whoever sees them. Call inside `tenancy.within`."""
     if not request.plan.entity:
         return []
     found = Request.objects.filter(
@@ -101,7 +102,7 @@ def earlier(request: Request) -> list[Request]:
         call__name=request.call.name,
         state=Request.State.APPLIED,
     ).exclude(id=request.id)
-    return list(found.select_related("call").order_by("-opened_at", "-id")[:SHOWN])
+    return list(found.select_related("call", "run__agent").order_by("-opened_at", "-id")[:SHOWN])
 
 
 def newest_end(request: Request) -> Request | None:
@@ -112,7 +113,7 @@ def newest_end(request: Request) -> Request | None:
         state__in=(Request.State.APPLIED, Request.State.FAILED),
         decided_at__gt=requests.database_now() - SINCE,
     ).exclude(id=request.id)
-    return ended.order_by("-decided_at", "-id").first()
+    return ended.select_related("run__agent").order_by("-decided_at", "-id").first()
 
 
 def successor(request: Request) -> Request | None:

@@ -225,7 +225,7 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
     return {
         "tabs": inbox.TABS,
         "tab": tab,
-        "rows": _with_kept(request, rows, workspace),
+        "rows": _with_kept(request, place, rows),
         "counts": inbox.counts(by=by, workspace=workspace),
         "keep": "".join(f"&keep={row.id}" for row in rows) if tab in {"mine", "waiting"} else "",
         "next_page": following,
@@ -239,7 +239,7 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
         "tiers": TIERS,
         "health": inbox.health(by=by, workspace=workspace),
         "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],
-        "last": inbox.last_decision(workspace) if not rows else None,
+        "last": inbox.last_decision(by=by, workspace=workspace) if not rows else None,
         "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next", keep=None),
         "list_query": urlencode(said),
         "refresh": urlencode({**said, "below": below} if below else said),
@@ -269,7 +269,7 @@ def _cursor(row: Any, column: str, since: datetime.datetime) -> str:
     return lists.packed(at.isoformat(), row.urgency if column == "urgency" else 0, row.id)
 
 
-def _with_kept(request: HttpRequest, rows: list[Request], workspace: str) -> list[Request]:
+def _with_kept(request: HttpRequest, place: Place, rows: list[Request]) -> list[Request]:
     """Rows that left the list while it was looked at stay where they were, greyed, until the reader moves on (R7)."""
     before = [
         identifier
@@ -279,7 +279,7 @@ def _with_kept(request: HttpRequest, rows: list[Request], workspace: str) -> lis
     gone = [identifier for identifier in before if identifier not in {row.id for row in rows}]
     if not gone:
         return rows
-    left = inbox.kept(gone, workspace=workspace)
+    left = inbox.kept(gone, by=place.principal, workspace=place.workspace.id)
     for place_, identifier in enumerate(before):
         if identifier in left and left[identifier].state != Request.State.OPEN:
             row = left[identifier]

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import contracts, organisations, runs
+from agents import contracts, organisations, runs, sight
 from agents.models import Call, Run
 from audit import outcomes, tenancy
 from budgets import caps, limits, prices, purses, spending, sums, zones
@@ -100,6 +100,7 @@ def _numbers(place: Place, own: purses.Purse, month: zones.Month) -> dict[str, A
         "all_runs": sum(each["runs"] for each in states.values()),
         "stopped": [(one, _cap_named(place, one.rule)) for one in stopped],
         "stopped_runs": number,
+        "reads_entries": sight.reads_money(place.principal, place.workspace.id),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from agents import policies, runs, sight, stops, tools
 from agents.models import Agent, Call
 from approvals import bounds, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
+from approvals import sight as request_sight
 from approvals.models import Remark, Request, Vote
 from audit import log
 from budgets import money, reservations
@@ -63,7 +64,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
     tool = tools.version(opened.organisation_id, opened.tool_version_id)
     votes = list(requests.votes(opened))
     effect = runs.effects(opened.run).filter(call=opened.call).first()
-    like = likeness.of(opened, tool)
+    like = likeness.of(opened, tool, by=place.principal)
     return {
         "opened": opened,
         "plan": opened.plan,
@@ -74,7 +75,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "undo": _facts(opened).get("undo"),
         "reads": _reads(opened),
         "said": _said(opened.call),
-        "touched": _touched(opened, tool),
+        "touched": _touched(place, opened, tool),
         "checks": _checks(place, opened, tool, like),
         "like": like,
         "votes": votes,
@@ -151,7 +152,7 @@ def _read(organisation: str, call: Call) -> Read:
     return Read(call, about[:60], source, text[:EXCERPT])
 
 
-def _touched(opened: Request, tool: tools.Facts) -> list[tuple[str, str]]:
+def _touched(place: Place, opened: Request, tool: tools.Facts) -> list[tuple[str, str]]:
     connector = opened.call.tool_version.tool.connector if opened.call.tool_version else None
     last = likeness.newest_end(opened)
     found = [
@@ -165,8 +166,14 @@ def _touched(opened: Request, tool: tools.Facts) -> list[tuple[str, str]]:
     found += [("Access", "write"), ("If a process dies", CLASSES.get(tool.connector_class, tool.connector_class))]
     if last is not None and last.decided_at is not None:
         done = "took effect" if last.state == Request.State.APPLIED else "failed"
-        found += [("Last time", f"{done} {last.decided_at:%d %b %H:%M} UTC ({last.id})")]
+        which = f" ({last.id})" if _seen(place, [last]) else ""
+        found += [("Last time", f"{done} {last.decided_at:%d %b %H:%M} UTC{which}")]
     return [(name, value) for name, value in found if value]
+
+
+def _seen(place: Place, found: Sequence[Request]) -> list[str]:
+    """The ids of those that this reader sees."""
+    return [row.id for row in found if request_sight.of_run(row.run, by=place.principal)]
 
 
 # Checks -------------------------------------------
@@ -184,7 +191,8 @@ def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Lik
     left = f"; the workspace has {money.dollars(balance.left)} left this {balance.period}" if balance.left is not None else ""
     held = "A proposal holds no money until it is applied" if opened.is_draft else f"{money.dollars(opened.call.reserved_micros)} held"
     earlier = likeness.earlier(opened)
-    twice = f"{opened.plan.entity} was changed by this tool before: {', '.join(row.id for row in earlier[:3])}"
+    which = ", ".join(_seen(place, earlier[:3])) or f"{len(earlier)} times in 30 days"
+    twice = f"{opened.plan.entity} was changed by this tool before: {which}"
     stopped = _stopped(opened, tool)
     rule = ", ".join(opened.policies) or "no rule"
     return [

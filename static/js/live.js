@@ -88,7 +88,7 @@
 
   // Signals of the same moment are one look: the first at once, the rest together after it. A server that is slow is asked less often: a page
   // rests for as long as its last look took.
-  var due = null, timer = 0, rests = 0, missed = false;
+  var due = null, timer = 0, rests = 0, looking = false, missed = false;
   function look(topics) {
     if (paused) return Promise.resolve();
     return Promise.all(followers(topics).map(refresh)).then(function () { missed = false; }, function () { missed = true; });
@@ -96,12 +96,13 @@
   function changed(topic) {
     if (paused) return;
     (due = due || new Set()).add(topic);
-    if (!timer) timer = setTimeout(flush, Math.max(0, rests - performance.now()));
+    wake();
   }
+  function wake() { if (due && !timer && !looking) timer = setTimeout(flush, Math.max(0, rests - performance.now())); }
   function flush() {
     var topics = due, at = performance.now();
-    timer = 0; due = null; rests = at + GAP;
-    look(topics).then(function () { rests = Math.max(rests, at + SHARE * (performance.now() - at)); steady(); });
+    timer = 0; due = null; looking = true;
+    look(topics).then(function () { looking = false; rests = at + Math.max(GAP, SHARE * (performance.now() - at)); steady(); wake(); });
   }
   function steady() {
     if (paused || state === "out") return;

@@ -1,9 +1,12 @@
 """Who reads which entries of the log: some all, some their own, and it is the same on the page, over REST, and by address."""
 
 import pytest
+from django.db import connection
+from django.db.models import Q
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from agents import identity
+from agents import identity, organisations, seats, sight
 from audit import log, tenancy
 from audit.models import Entry
 from budgets import caps
@@ -70,3 +73,33 @@ def test_what_is_ones_own_in_another_workspace_is_not_shown_here(world: World, t
     with tenancy.within(world.organisation):
         entry = log.append("price.set", by=world.people["fiona"], subject="x", workspace=world.other.id, detail={})
     assert visit(world, "fiona", f"audit/{entry}").status_code == 404
+
+
+def test_a_list_finds_what_is_about_ones_agents_among_the_newest_and_an_address_always(
+    world: World, told: dict[str, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tenancy.within(world.organisation):
+        type(world.agent).objects.filter(id=world.agent.id).update(owner=world.members["bob"])
+        published = log.entries(event="agent.version_published")[0]
+    assert published.subject == world.agent.id
+    known = {"published": published.id, "mine": told["mine"].id}
+    assert {name for name, key in known.items() if key in text(visit(world, "bob", "audit?event=agent.version_published"))} == {"published"}
+    monkeypatch.setattr(sight, "LOOKED", 1)
+    monkeypatch.setattr(sight, "_own", lambda *_: Q(pk__in=[]))  # nothing that Bob did himself: only what is about his agents
+    listed = text(visit(world, "bob", "audit"))
+    assert [name for name, key in known.items() if key in listed] == []
+    assert {name for name, key in known.items() if visit(world, "bob", f"audit/{key}").status_code == 200} == set(known)
+
+
+def test_reading_the_log_of_more_workspaces_asks_no_more_for_each(world: World, told: dict[str, Entry]) -> None:
+    """Statements grow with an organisation's workspaces, not with their square: 300 and more for eleven of them."""
+    system, needed = organisations.system(world.organisation, "tests"), []
+    rest = Client(headers={"authorization": f"Bearer {identity.issue(by=world.people['ada'], member=world.members['ada']).token}"})
+    for number in range(9):
+        more = organisations.create_workspace(by=system, slug=f"w{number}", name="W")
+        seats.grant(by=system, member=world.members["ada"], workspace=more, role="auditor")
+        if number % 4 == 0:
+            with CaptureQueriesContext(connection) as asked:
+                assert rest.get("/api/v1/audit").status_code == 200
+            needed.append(len(asked))
+    assert needed[-1] <= 9 * 11

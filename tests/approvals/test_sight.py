@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from agents import identity
+from approvals import sight
 from audit import tenancy
 from controlplane import gate, runner
 from tests.controlplane.browsing import root_of, text, visit
@@ -27,7 +28,9 @@ def seen(world: World, asked: dict[str, gate.Admission], name: str) -> list[set[
     known = {said.approval: label for label, said in asked.items()}
     rest = Client(headers={"authorization": f"Bearer {identity.issue(by=world.people[name], member=world.members[name]).token}"})
     listed = text(visit(world, name, "approvals?tab=all"))
+    kept = text(visit(world, name, "approvals?tab=mine&" + "&".join(f"keep={key}" for key in known)))
     items = rest.get("/api/v1/approvals", {"workspace": world.workspace.id}).json()["items"]
+    assert not [label for key, label in known.items() if f"/approvals/{key}" in kept and f"/approvals/{key}" not in listed]
     return [
         {label for key, label in known.items() if f"/approvals/{key}" in listed},
         {label for key, label in known.items() if visit(world, name, f"approvals/{key}").status_code == 200},
@@ -57,3 +60,31 @@ def test_a_run_tells_of_its_request_only_whoever_sees_it(world: World, asked: di
         assert (link in text(visit(world, "bob", f"runs/{run}"))) == (label == "mine")
         assert (visit(world, "bob", f"runs/{run}/download").json()["requests"] is not None) == (label == "mine")
         assert link in text(visit(world, "ann", f"runs/{run}"))
+
+
+def test_what_was_decided_elsewhere_is_told_only_to_whoever_sees_it(world: World, asked: dict[str, gate.Admission]) -> None:
+    """Rows kept on the page, the like of a request, the last time and the last decision: none is a way around."""
+    world.approve(asked["theirs"], "ann")
+    theirs = asked["theirs"].approval
+    pages = [f"approvals?tab=all&keep={theirs}", f"approvals/{asked['mine'].approval}", "approvals?tab=mine"]
+    shown = {
+        name: [page for page in pages if theirs in text(visit(world, name, page)).replace(f"keep={theirs}", "")] for name in ("bob", "ben")
+    }
+    assert shown["bob"] == []
+    assert shown["ben"][0] == pages[0]
+
+
+def test_a_list_finds_ones_own_among_the_newest_and_an_address_always(
+    world: World, asked: dict[str, gate.Admission], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sight, "LOOKED", 1)  # of the two, the newer one is somebody else's
+    mine = asked["mine"].approval
+    assert mine not in text(visit(world, "bob", "approvals?tab=all"))
+    assert visit(world, "bob", f"approvals/{mine}").status_code == 200
+    world.approve(asked["theirs"], "ann")
+    assert mine in text(visit(world, "ann", "approvals?tab=all"))
+
+
+def test_how_well_deciding_goes_is_for_whoever_sees_every_request(world: World, asked: dict[str, gate.Admission]) -> None:
+    assert "Decided in under" not in text(visit(world, "bob", "approvals"))
+    assert "Decided in under" in text(visit(world, "ann", "approvals"))
