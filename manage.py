@@ -10,6 +10,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - after the settings are named
 
+    from audit import origin  # noqa: PLC0415
+
+    origin.arrive(origin.Origin("command"))
     execute_from_command_line(sys.argv)
 
 

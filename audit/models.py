@@ -1,5 +1,7 @@
 """The audit log's table. Rows are only ever added, by `audit_append()`; the application may not change or remove one."""
 
+import json
+
 from django.db import models
 
 
@@ -28,3 +30,9 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.event}"
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """How it came in, as the entry tells it: its door, and its address and request where they are known."""
+        found = json.loads(self.body).get("origin")
+        return found if isinstance(found, dict) else {}

@@ -14,6 +14,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models.functions import NullIf
 
+from audit import origin
+
 Answer = TypeVar("Answer")
 APP_ROLE = "remit_app"
 SETTING = "app.organisation"
@@ -57,7 +59,8 @@ def within(organisation_id: str, *, durable: bool = False, read_only: bool = Fal
     with transaction.atomic(durable=durable):
         if outer is None:
             with connection.cursor() as cursor:
-                cursor.execute("select set_config(%s, %s, true)", [SETTING, organisation_id])
+                said = [SETTING, organisation_id, origin.SETTING, origin.text()]
+                cursor.execute("select set_config(%s, %s, true), set_config(%s, %s, true)", said)
                 if read_only:
                     cursor.execute("set transaction read only")
         connection.remit_organisation = organisation_id  # type: ignore[attr-defined]

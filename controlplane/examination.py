@@ -10,7 +10,7 @@ from typing import Any
 from agents import identity, policies, runs, stops, tools, vocabulary
 from agents.organisations import NotFound, Principal
 from approvals import tiers
-from audit import canonical, functions, outcomes, redaction, tenancy
+from audit import canonical, functions, origin, outcomes, redaction, tenancy
 from budgets import prices
 
 
@@ -112,6 +112,7 @@ def asked(principal: Principal, run: str, examined: Examined) -> dict[str, Any]:
     agent, decision, request = examined.context["agent"], examined.decision, examined.request
     return {
         "organisation": principal.organisation,
+        "origin": origin.text(),
         "run": run,
         "actor_id": principal.id,
         "tier": examined.tier,

@@ -27,7 +27,7 @@ from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import denials, plans, requests, tiers
 from approvals.models import Plan
-from audit import canonical, functions, ids, log, outcomes, redaction, tenancy, vault
+from audit import canonical, functions, ids, log, origin, outcomes, redaction, tenancy, vault
 from controlplane import effects, examination
 from controlplane.connectors import interface
 
@@ -253,6 +253,7 @@ def send(
     """T3, the network, T4."""
     asked = {
         "organisation": sending.organisation,
+        "origin": origin.text(),
         "call": sending.call,
         "plan_digest": plan,
         "outbound_digest": effects.outbound_digest(sent),

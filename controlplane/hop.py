@@ -24,6 +24,8 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from audit import origin
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -149,13 +151,21 @@ async def hot(door: Door, scope: Scope, receive: Receive, send: Send) -> None:
     query_string = scope["query_string"].decode("latin-1")
     query = dict(urllib.parse.parse_qsl(query_string, keep_blank_values=True)) if query_string else {}
     try:
-        said = await POOL.run(door, Request(scope["method"], scope["path"], query, _headers(scope), body, query_string))
+        asked = Request(scope["method"], scope["path"], query, _headers(scope), body, query_string)
+        said = await POOL.run(_serve, door, origin.current(), asked)
         if isinstance(said, Wait):
             said = await _wait(said)
     except Exception:
         logger.exception("a door failed", extra={"path": scope["path"]})
         said = problem(500, "internal", "Remit failed to answer. Nothing was sent that is not recorded.")
     await _send(send, said)
+
+
+def _serve(door: Door, came: origin.Origin | None, request: Request) -> Answer | Wait:
+    """A thread of the pool has no task's context, and making one costs more than saying this."""
+    if came is not None:
+        origin.arrive(came)
+    return door(request)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Requests counted where they enter, by class of door. Labels name doors and status classes, never an organisation, a person or a path."""
+"""Requests counted and named where they enter. Labels name doors and status classes, never an organisation, a person or a path."""
 
 import functools
 import time
@@ -7,7 +7,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
-from controlplane import hop
+from audit import origin
+from controlplane import hop, origins
 
 Application = Callable[[hop.Scope, hop.Receive, hop.Send], Coroutine[Any, Any, None]]
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began helps nobody, and doubles their number
@@ -53,11 +54,14 @@ def counted(application: Application) -> Application:
         if scope["type"] != "http":
             return await application(scope, receive, send)
         began, door, status = time.perf_counter(), door_of(scope["path"]), 0
+        came = origins.of(scope)
+        origin.arrive(came)
 
         def watched(message: MutableMapping[str, Any]) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"]) // 100
+                message["headers"] = [*message.get("headers", ()), (origins.HEADER, came.request.encode())]
             return send(message)
 
         try:

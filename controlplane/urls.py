@@ -154,6 +154,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz),
     path("metrics", health.metrics),
     path("api/v1/", include(api)),
+    path("accounts/again/", signin.again),
     path("accounts/", include("allauth.account.urls")),
     re_path(r"^docs/?$", handbook.contents),
     path("docs/search", handbook.search),

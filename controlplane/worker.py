@@ -11,7 +11,7 @@ from django.db import DatabaseError, close_old_connections
 from agents import organisations, runs, stops
 from agents.models import Run, Work
 from approvals import requests
-from audit import tenancy
+from audit import origin, tenancy
 from controlplane import listening, outbox, recovery, runner
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def perform(lease: outbox.Lease) -> None:
     try:
         if lease.kind == Work.Kind.ADVANCE and lease.attempts > outbox.MOST_ATTEMPTS and lease.attempts > _patience(lease):
             return _give_up(lease, "each process that took it died with it")
-        with outbox.heartbeat(lease):
+        with outbox.heartbeat(lease), origin.arriving(origin.Origin("worker", request=lease.id)):
             is_done = PERFORM[lease.kind](lease)
         (outbox.finish if is_done else outbox.give_back)(lease)
     except outbox.LostLease:

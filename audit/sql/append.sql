@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION audit_append(
 DECLARE
     v_at timestamptz := moment();
     v_id text := 'EV-' || sayable(14);
+    v_origin text := nullif(current_setting('app.origin', true), '');  -- how it came in, canonical already (audit/origin.py)
     v_body text;
 BEGIN
     IF p_event !~ '^[a-z_]+\.[a-z_]+$' THEN RAISE EXCEPTION 'audit_append: % is no event name', p_event; END IF;
@@ -16,6 +17,7 @@ BEGIN
         || ',"event":"' || p_event
         || '","id":"' || v_id
         || '","organisation":' || to_json(p_organisation)::text
+        || coalesce(',"origin":' || v_origin, '')
         || ',"run":' || to_json(coalesce(p_run, ''))::text
         || ',"subject":' || to_json(coalesce(p_subject, ''))::text
         || ',"v":1,"workspace":' || to_json(coalesce(p_workspace, ''))::text || '}';

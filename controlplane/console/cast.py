@@ -1,4 +1,4 @@
-"""The demo's roles: look at the same company as its approver, its security, its finance, its auditor, its builder.
+"""The demo's roles: look at the same company as its approvers, its security, its finance, its auditor, its builder, its owner.
 
 It exists where REMIT_DEMO=1 is set, the demo is built and the browser is on this machine; nowhere else, in the frame or at sign-in.
 """
@@ -16,7 +16,16 @@ from agents import organisations
 from audit import log, tenancy
 from controlplane.demo import scene
 
-ROLES = {"approver": "Dana", "security": "Sam", "finance": "Fiona", "auditor": "Ada", "builder": "Ben"}
+# Whatever takes two people can be tried: two approvers, and an owner beside finance.
+ROLES = {
+    "approver": "Dana",
+    "second approver": "Priya",
+    "security": "Sam",
+    "finance": "Fiona",
+    "auditor": "Ada",
+    "builder": "Ben",
+    "owner": "Olga",
+}
 
 
 def roles(request: HttpRequest) -> list[tuple[str, str]]:
@@ -36,6 +45,13 @@ def is_here(request: HttpRequest) -> bool:
 
 def is_demo(organisation: str) -> bool:
     return organisation == organisations.id_of(scene.SLUG)
+
+
+def role_of(request: HttpRequest) -> str:
+    """The demo role that this session's person plays here, or nothing."""
+    made = scene.find() if is_here(request) else None
+    users = {member.user_id: name for name, member in made.members.items()} if made else {}
+    return next((role for role, name in roles(request) if name == users.get(request.user.pk or 0)), "")
 
 
 @require_POST

@@ -4,10 +4,13 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from agents import identity, organisations, seats
 from audit import log, outcomes, tenancy
+from controlplane.console import cast
 
 LANDING = {"approver": "approvals", "finance": "budgets", "auditor": "audit", "security": "permissions", "builder": "runs"}
 
@@ -22,6 +25,18 @@ def home(request: HttpRequest) -> HttpResponse:
         return render(request, "console/nowhere.html", status=403)
     first = places[0]
     return redirect(f"/{first.organisation}/{first.workspace}/{LANDING.get(first.role, 'overview')}")
+
+
+@require_safe
+def again(request: HttpRequest) -> HttpResponse:
+    """Confirm that it is still you: by your password, or whoever has none by signing in anew. Then back to where you were."""
+    target = request.GET.get("next", "")
+    target = target if url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}) else "/"
+    if not request.user.is_authenticated:
+        return redirect(f"{reverse('account_login')}?{urlencode({'next': target})}")
+    if request.user.has_usable_password():
+        return redirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': target})}")
+    return render(request, "console/again.html", {"target": target, "role": cast.role_of(request)})
 
 
 @require_http_methods(["GET", "POST"])

@@ -55,6 +55,7 @@ def build(dsn: str, slug: str = scene.SLUG) -> Scene:
             period="month",
             cap_micros=crew.DESK_CAP_MICROS,
         )
+        caps.put_threshold(by=made.person("Fiona"), workspace=workspace.id, micros=crew.TWO_PEOPLE_ABOVE)
     return made
 
 

@@ -4,7 +4,7 @@ from agents import identity
 from controlplane.demo.scene import Scene
 
 # The first is opened; the others are further views of the same company.
-VIEWS = {"dana": "Dana", "security": "Sam", "finance": "Fiona", "auditor": "Ada", "builder": "Ben", "owner": "Olga"}
+VIEWS = {"dana": "Dana", "priya": "Priya", "security": "Sam", "finance": "Fiona", "auditor": "Ada", "builder": "Ben", "owner": "Olga"}
 
 
 def fresh(made: Scene) -> dict[str, str]:

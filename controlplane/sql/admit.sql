@@ -6,6 +6,7 @@
 CREATE OR REPLACE FUNCTION gate_admit(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_org text := set_config('app.organisation', p->>'organisation', true);
+    v_origin text := set_config('app.origin', coalesce(p->>'origin', ''), true);
     v_lock text := pg_advisory_xact_lock_shared(hashtextextended('stop:' || v_org, 0));
     v_run agents_run; v_call text := p->>'call'; v_refusal jsonb := nullif(p->'refusal', 'null'::jsonb);
     v_write boolean := p->>'is_write'; v_model boolean := p->>'kind' = 'MODEL'; v_draft boolean := p->>'draft';
@@ -86,7 +87,7 @@ BEGIN
             v_draft := true;  -- at its cap this agent goes on in draft mode: the write is kept as a proposal
         ELSIF v_budget IS NOT NULL THEN
             v_refusal := v_budget || jsonb_build_object('code', 'budget_exceeded', 'rule', 'cap ' || (v_budget->>'level') || ' ' || (v_budget->>'target'),
-                'message', 'This call could cost $' || to_char(v_amount / 1e6, 'FM9999999999990.00####') || '; the cap of this ' || (v_budget->>'level') || ' leaves less.',
+                'message', 'This call could cost $' || to_char(v_amount / 1e6, 'FM9999999999990.009999') || '; the cap of this ' || (v_budget->>'level') || ' leaves less.',
                 'current', (v_budget->>'spent')::bigint + (v_budget->>'reserved')::bigint, 'limit', (v_budget->>'cap')::bigint,
                 'who', 'whoever holds budgets_set', 'next', 'The run was handed to its owner. Ask finance to raise the cap, or wait for the next ' || (v_budget->>'period') || '.');
             v_end := true;

@@ -7,7 +7,7 @@ DECLARE
     v_org text := p->>'organisation'; v_run agents_run; v_call agents_call; v_plan approvals_plan; v_request approvals_request; v_stop agents_stop;
     v_version agents_toolversion; v_count int; v_need text; v_effect text := 'EFF-' || sayable(14); v_why text; v_code text := 'void'; v_budget jsonb;
 BEGIN
-    PERFORM set_config('app.organisation', v_org, true);
+    PERFORM set_config('app.organisation', v_org, true), set_config('app.origin', coalesce(p->>'origin', ''), true);
     PERFORM pg_advisory_xact_lock_shared(hashtextextended('stop:' || v_org, 0));
     SELECT * INTO v_call FROM agents_call WHERE organisation_id = v_org AND id = p->>'call';
     SELECT * INTO v_run FROM agents_run WHERE organisation_id = v_org AND id = v_call.run_id FOR UPDATE;

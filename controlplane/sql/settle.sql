@@ -3,7 +3,8 @@
 -- `effect.*` event only, so whoever looked at the call before it was sent (expiry, recovery, a second worker) comes too late.
 CREATE OR REPLACE FUNCTION gate_settle(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    v_org text := set_config('app.organisation', p->>'organisation', true); v_state text := p->>'state'; v_run agents_run; v_call agents_call;
+    v_org text := set_config('app.organisation', p->>'organisation', true); v_origin text := set_config('app.origin', coalesce(p->>'origin', ''), true);
+    v_state text := p->>'state'; v_run agents_run; v_call agents_call;
     v_error boolean := p->>'is_error'; v_quiet boolean := p->>'event' IN ('call.answered', 'call.failed') AND p->>'tokens' = '0'; v_done text;
 BEGIN
     -- a read changes nothing of its run, so it neither waits for the run's row nor writes it

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from audit import log, tenancy
 from tests import world as worlds
 from tests.controlplane import api_knocking as knocking
 from tests.world import World
@@ -49,6 +50,51 @@ def test_a_call_over_http_is_answered_and_repeated(world: World, port: int) -> N
     first = raw(port, head("POST", "/api/v1/calls", token, *lines) + body)
     assert (first[0], first[1]["status"]) == (200, "applied")
     assert raw(port, head("POST", "/api/v1/calls", token, *lines) + body) == first
+
+
+def exchange(port: int, request: bytes) -> tuple[int, str]:
+    """(status, the request's id as the answer names it)."""
+    with socket.create_connection(("127.0.0.1", port), 30) as wire:
+        wire.sendall(request)
+        answer = http.client.HTTPResponse(wire)
+        answer.begin()
+        answer.read()
+        return answer.status, answer.headers["x-request-id"]
+
+
+def test_each_entry_tells_the_door_the_address_and_the_request_it_came_in_by(world: World, port: int) -> None:
+    """Over both servers' ways in: the hot door, which has its own, and Django's. A call's entries, a run's, and a page's."""
+    run = world.start()
+    body = json.dumps({"tool": "get_account", "arguments": {"account": "b"}}).encode()
+    lines = ("content-type: application/json", f"content-length: {len(body)}", "idempotency-key: k-9", "x-request-id: upstream-7")
+    assert exchange(port, head("POST", "/api/v1/calls", run.token, *lines) + body) == (200, "upstream-7")
+    ended = b"{}"
+    lines = ("content-type: application/json", "content-length: 2", "x-request-id: <b>no id</b>", "x-forwarded-for: 203.0.113.9")
+    status, named = exchange(port, head("POST", f"/api/v1/runs/{run.run.id}/finish", run.token, *lines) + ended)
+    assert status == 200
+    assert named.startswith("REQ-")
+    with tenancy.within(world.organisation):
+        told = {entry.event: entry.origin for entry in log.entries(run=run.run.id)}
+    here = {"address": "127.0.0.1", "door": "api"}
+    assert told["call.admitted"] == told["call.answered"] == {**here, "request": "upstream-7"}
+    assert told["run.finished"] == {**here, "request": named}  # no proxy of ours: what it says about others is not believed
+    assert told["run.started"] == {}  # by the test itself, through no door
+
+
+def test_two_requests_of_one_thread_do_not_mix(world: World, port: int) -> None:
+    run = world.start()
+    for number in range(12):  # more than there are threads
+        body = json.dumps({"tool": "get_account", "arguments": {"account": "abc"[number % 3]}}).encode()
+        lines = (
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            f"idempotency-key: m{number}",
+            f"x-request-id: id-{number}",
+        )
+        assert exchange(port, head("POST", "/api/v1/calls", run.token, *lines) + body)[0] == 200
+    with tenancy.within(world.organisation):
+        admitted = [entry.origin["request"] for entry in log.entries(run=run.run.id, event="call.admitted")][::-1]
+    assert admitted == [f"id-{number}" for number in range(12)]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/calls", "/api/v1/runs"])

@@ -1,10 +1,14 @@
 """What every page stands in: search by permission, links that know no workspace, preferences, the call behind a page, the demo's roles."""
 
+import datetime
+import html
 import re
 
 import pytest
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.test import Client
+from django.utils import timezone
 
 from agents import organisations, policies, seats, stops
 from audit import log, tenancy
@@ -219,7 +223,7 @@ def test_in_the_demo_one_looks_as_another_role_by_a_post_that_is_entered(demo):
     assert seen.client.post("/demo/as", {"role": "security", "next": "//evil.example"})["Location"] == "/"
     assert "Account of sam" in seen.text("/runs")
     assert demo.events("session.*") == ["session.signed_in"]
-    assert Client().post("/demo/as", {"role": "owner"}).status_code == 404
+    assert Client().post("/demo/as", {"role": "admin"}).status_code == 404
     forgery = Client(enforce_csrf_checks=True)
     assert forgery.post("/demo/as", {"role": "security"}).status_code == 403
 
@@ -241,3 +245,43 @@ def test_outside_the_demo_there_are_no_roles_to_take(world, demo, elsewhere, mon
     assert Client().post("/demo/as", {"role": "security"}).status_code == 404
     with tenancy.within(world.organisation):
         assert world.events("session.*") == []
+
+
+def stale(world, name):
+    """That person without a password, their session begun ten minutes ago."""
+    seen = browsing.browser(world, name)
+    user = get_user_model().objects.get(pk=world.people[name].user)
+    user.set_unusable_password()
+    user.save()
+    seen.client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    get_user_model().objects.filter(pk=user.pk).update(last_login=timezone.now() - datetime.timedelta(minutes=10))
+    return seen
+
+
+def test_a_person_of_the_demo_confirms_by_a_button_and_then_signs_for_two(demo):
+    run = demo.start()
+    held = run.call("pay", {"account": "a", "amount": 600})
+    seen = stale(demo, "ann")
+    page = seen.text(f"/approvals/{held.approval}")
+    [link] = re.findall(r'href="(/accounts/again/[^"]+)"[^>]*data-key="a"', page)
+    ours = seen.client.get(html.unescape(link)).content.decode()
+    assert "It is me" in ours
+    [target] = re.findall(r'name="next" value="([^"]+)"', ours)
+    [role] = re.findall(r'name="role" value="([^"]+)"', ours)
+    answer = seen.client.post("/demo/as", {"role": role, "next": target})
+    assert answer["Location"] == f"{seen.root}/approvals/{held.approval}"
+    assert seen.post(f"/approvals/{held.approval}/vote", verdict="APPROVE", plan=held.plan).status_code == 302
+    with tenancy.within(demo.organisation):
+        assert demo.request(held.approval).votes.count() == 1
+
+
+def test_whoever_has_no_password_signs_in_anew_and_whoever_has_one_gives_it(world, elsewhere):
+    seen = stale(elsewhere, "ben")
+    page = seen.client.get("/accounts/again/", {"next": "/somewhere"}).content.decode()
+    assert 'action="/accounts/logout/"' in page
+    gone = seen.client.post("/accounts/logout/", {"next": re.findall(r'name="next" value="([^"]+)"', page)[0]})
+    assert gone["Location"] == "/accounts/login/?next=%2Fsomewhere"
+    own = browsing.browser(world, "ben").client
+    assert own.get("/accounts/again/", {"next": "/x"})["Location"] == "/accounts/reauthenticate/?next=%2Fx"
+    assert own.get("/accounts/again/", {"next": "//evil.example"})["Location"] == "/accounts/reauthenticate/?next=%2F"
+    assert Client().get("/accounts/again/", {"next": "/x"})["Location"] == "/accounts/login/?next=%2Fx"

@@ -1,0 +1,51 @@
+"""Whose address an entry tells: the peer's, or what our own proxy saw; and that whatever is said there stays inert and bounded."""
+
+import json
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from audit import canonical, ids, log, origin, tenancy
+from controlplane import origins
+from tests.world import World
+
+
+def scope(path: str = "/api/v1/runs", **headers: bytes) -> dict[str, Any]:
+    return {
+        "path": path,
+        "headers": [(name.replace("_", "-").encode(), value) for name, value in headers.items()],
+        "client": ("10.1.2.3", 9),
+    }
+
+
+@pytest.mark.parametrize(("path", "door"), [("/api/v1/runs", "api"), ("/mcp", "mcp"), ("/acme/desk/runs", "pages"), ("/", "pages")])
+def test_the_door_is_read_off_the_path(path: str, door: str) -> None:
+    assert origins.of(scope(path)).door == door
+    assert door in origin.DOORS
+
+
+def test_behind_our_proxy_the_address_is_the_last_that_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = scope(x_forwarded_for=b"1.1.1.1, 203.0.113.9")
+    assert origins.of(said).address == "10.1.2.3"
+    monkeypatch.setattr(settings, "BEHIND_PROXY", True)
+    assert origins.of(said).address == "203.0.113.9"
+
+
+@pytest.mark.parametrize("named", [b"", b"a b", b"x" * 65, b"<script>", b"\xff\xfe", b'"}'])
+def test_what_is_no_id_is_replaced_by_one(named: bytes) -> None:
+    assert ids.prefix_of(origins.of(scope(x_request_id=named)).request) == "REQ"
+
+
+def test_an_entry_with_an_origin_is_canonical_and_one_without_is_as_before(world: World) -> None:
+    system = world.people["olga"]
+    hostile = origin.Origin("pages", address='"},"x":"\u202e', request="r")
+    with origin.arriving(hostile), tenancy.within(world.organisation):
+        told = log.append("zone.set", by=system, detail={"zone": "UTC"})
+    with tenancy.within(world.organisation):
+        plain = log.append("zone.set", by=system, detail={"zone": "UTC"})
+        for identifier, expected in ((told, {"address": '"},"x":"\u202e', "door": "pages", "request": "r"}), (plain, {})):
+            entry = log.get(identifier)
+            assert entry is not None
+            assert entry.body == canonical.text(json.loads(entry.body))
+            assert entry.origin == expected
