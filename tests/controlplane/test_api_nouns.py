@@ -201,6 +201,22 @@ def test_caps_are_set_by_whoever_holds_the_purse_and_seen_with_what_is_left(desk
     assert desk.refused("fiona", "PUT", "/budgets/agent/teller", {"cap_micros": 2**60}) == "integer_out_of_range"
 
 
+def test_a_raise_above_the_threshold_waits_for_a_second_person(desk: Desk) -> None:
+    low, high = {"cap_micros": 1_000_000}, {"cap_micros": 20_000_000_000}
+    assert desk.post("fiona", "/budgets/agent/teller", low, method="PUT")["waits"] is None
+    said = desk.post("fiona", "/budgets/agent/teller", high, method="PUT")
+    assert (said["cap_micros"], said["waits"]["cap_micros"], said["waits"]["state"]) == (1_000_000, 20_000_000_000, "OPEN")
+    waits = said["waits"]["id"]
+    assert waits in [each["id"] for each in desk.get("olga", "/raises")["items"]]
+    assert desk.refused("fiona", "POST", f"/raises/{waits}/agree") == "forbidden"
+    assert desk.post("olga", f"/raises/{waits}/agree")["state"] == "AGREED"
+    balances = {(one["level"], one["subject"]): one for one in desk.get("fiona", "/budgets")["items"]}
+    assert balances[("agent", desk.world.agent.id)]["cap_micros"] == 20_000_000_000
+    assert desk.refused("olga", "POST", f"/raises/{waits}/agree") == "conflict"
+    again = desk.post("fiona", "/budgets/agent/teller", {"cap_micros": 30_000_000_000}, method="PUT")["waits"]["id"]
+    assert desk.post("olga", f"/raises/{again}/decline", {"reason": "Enough."})["state"] == "DECLINED"
+
+
 def test_a_cap_on_the_organisation_takes_the_permission_in_every_workspace(desk: Desk) -> None:
     system = organisations.system(desk.world.organisation, "tests")
     seats.grant(by=system, member=desk.world.members["fiona"], workspace=desk.world.other, role="finance")

@@ -13,6 +13,7 @@ from django.urls import URLPattern
 from agents import identity, organisations, policies, seats
 from approvals import denials
 from audit import log, tenancy
+from budgets import caps
 from controlplane import urls
 from tests import world as worlds
 from tests.controlplane import api_knocking as knocking
@@ -48,6 +49,10 @@ DOORS: list[tuple[str, str, str, Any, str]] = [
     ("PUT", "approval-terms", "approval-terms?workspace=desk", {"extend_s": 60, "extend_most_s": 120, "rounds": 1}, "olga"),
     ("GET", "denials", "denials?workspace=desk", None, "ada"),
     ("POST", "denials/<str:identifier>/lift", "denials/{denial}/lift", None, "ann"),
+    ("GET", "raises", "raises", None, "fiona"),
+    ("POST", "raises/<str:identifier>/agree", "raises/{raise}/agree", None, "olga"),
+    ("POST", "raises/<str:identifier>/decline", "raises/{other_raise}/decline", {"reason": "No."}, "olga"),
+    ("PUT", "raise-threshold", "raise-threshold", {**DESK, "micros": 0}, "fiona"),
     ("GET", "budgets", "budgets", None, "fiona"),
     ("PUT", "budgets/<str:level>/<str:subject>", "budgets/agent/teller", {"cap_micros": 1}, "fiona"),
     ("GET", "prices", "prices", None, "fiona"),
@@ -126,6 +131,13 @@ def names(world: World) -> dict[str, str]:
     system = organisations.system(world.organisation, "tests")
     spare = organisations.add_member(by=system, user=get_user_model().objects.create_user(f"spare-{secrets.token_hex(4)}"), name="spare")
     seats.grant(by=system, member=spare, workspace=world.workspace, role="viewer")
+    seats.grant(by=system, member=world.members["fiona"], workspace=world.other, role="finance")
+    caps.put_threshold(by=system, workspace=world.workspace.id, micros=0)
+    waits = []
+    for level, target in (("agent", world.agent.id), ("workspace", world.workspace.id)):
+        for by, micros in ((system, 10**12), (world.people["fiona"], 10**13)):
+            done = caps.put(by=by, workspace=world.workspace.id, level=level, target=target, period="month", cap_micros=micros)
+        waits.append(done.id)
     with tenancy.within(world.organisation):
         entry = log.entries(event="call.held", subject=held["call"]).get().id
         denial = denials.standing(workspace=world.workspace.id).get().id
@@ -145,6 +157,8 @@ def names(world: World) -> dict[str, str]:
         "draft": draft,
         "key": key["id"],
         "capability": str(run.run.capability_id),
+        "raise": waits[0],
+        "other_raise": waits[1],
         "member": spare.id,
         "username": f"nora-{secrets.token_hex(4)}",
         "agent key": key["key"],

@@ -223,3 +223,46 @@ def test_the_page_asks_as_many_questions_whatever_it_shows(world):
     with CaptureQueriesContext(connection) as many:
         fiona.text("/budgets")
     assert len(many) == len(few)
+
+
+def test_a_raise_is_asked_on_the_form_shown_on_the_page_and_agreed_by_another_person(world):
+    system, scope = organisations.system(world.organisation, "tests"), f"workspace/{world.workspace.id}"
+    caps.put_threshold(by=system, workspace=world.workspace.id, micros=10_000_000)
+    fiona, olga, ada = (browsing.browser(world, name) for name in ("fiona", "olga", "ada"))
+    assert fiona.post("/budgets/cap", scope=scope, amount="5", period="month").status_code == 302
+    assert "This takes two people" not in fiona.text("/budgets/cap", scope=scope, amount="10", period="month")
+    form = fiona.text("/budgets/cap", scope=scope, amount="20", period="month")
+    assert "This takes two people" in form
+    assert "until olga agrees" in form
+    assert fiona.post("/budgets/cap", scope=scope, amount="20", period="month").status_code == 302
+    with tenancy.within(world.organisation):
+        [row] = caps.waiting([world.workspace.id])
+    act = f"/budgets/raises/{row.id}"
+    assert "Take it back" in fiona.text("/budgets")
+    assert f'action="{fiona.root}{act}/agree"' not in fiona.text("/budgets")
+    assert fiona.post(f"{act}/agree").status_code == 403
+    assert f"{act}/agree" not in ada.text("/budgets")
+    assert "Raise Desk to $20.00 a month?" in olga.text("/overview")
+    assert f"{act}/agree" in olga.text(f"/budgets/workspace/{world.workspace.id}")
+    assert olga.post(f"{act}/nonsense").status_code == 404
+    assert olga.post(f"{act}/agree").status_code == 302
+    page = olga.text(f"/budgets/workspace/{world.workspace.id}")
+    assert "agreed by <b>olga</b>" in page
+    with tenancy.within(world.organisation):
+        assert reservations.balance("workspace", world.workspace.id).cap == 20_000_000
+    late = olga.post(f"{act}/agree")
+    assert late.status_code == 422
+    assert "waits no more" in late.content.decode()
+
+
+def test_the_threshold_has_a_page_that_says_what_changing_it_takes(world):
+    fiona = browsing.browser(world, "fiona")
+    page = fiona.text("/budgets/two-people")
+    assert "10,000.00" in page
+    assert "takes budgets_set in each" in page  # she holds one workspace of two
+    assert fiona.post("/budgets/two-people", amount="1").status_code == 403
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["fiona"], workspace=world.other, role="finance")
+    assert fiona.post("/budgets/two-people", amount="nonsense").status_code == 422
+    assert fiona.post("/budgets/two-people", amount="1,200").status_code == 302
+    assert world.events()[-1] == "cap.threshold_set"
+    assert "1,200.00" in fiona.text("/budgets/two-people")
