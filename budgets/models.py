@@ -168,8 +168,10 @@ class DaySpending(tenancy.Tenant):
     """What a workspace's agent spent on a day for one tool or model: the sum of the ledger's rows, kept by `budget_sum()` (`sql/sums.sql`).
 
     `month` is the one it counts in, which may be the one before `day`. Both are dates of the reporting zone. `id` is all of them.
+    Pages read the generation that the organisation shows.
     """
 
+    generation = models.IntegerField(default=0, db_default=0)
     workspace = models.TextField()
     month = models.DateField()
     day = models.DateField()
@@ -189,6 +191,7 @@ class DaySpending(tenancy.Tenant):
 class RunSpending(tenancy.Tenant):
     """What a run spent in a month: the sum of the ledger's rows, kept by `budget_sum()` (`sql/sums.sql`). `id` is workspace/month/run."""
 
+    generation = models.IntegerField(default=0, db_default=0)
     workspace = models.TextField()
     month = models.DateField()
     run = models.TextField()

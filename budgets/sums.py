@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 
-from agents.models import Agent, Run
+from agents.models import Agent, Organisation, Run
+from audit import functions
 from budgets import money, zones
 from budgets.models import DaySpending, LedgerEntry, RunSpending, Window
 
 TOP = 20
+PIECE = 2_000  # calls: whoever books meanwhile waits for no more than these
 Days = dict[tuple[str, str], dict[datetime.date, money.Micros]]  # (level, target) -> day -> amount
 
 
@@ -26,8 +28,21 @@ class Line:
     calls: int
 
 
+def more() -> bool:
+    """Make one piece more of the next generation, after a change of zone; whether there is more to do. Call inside `tenancy.within`."""
+    return bool(functions.ask("select budget_sum_more(%s, %s)", Organisation.objects.values_list("id", flat=True).get(), PIECE))
+
+
+def _days() -> QuerySet[DaySpending]:
+    return DaySpending.objects.filter(generation=Subquery(Organisation.objects.values("sums")[:1]))
+
+
+def _runs() -> QuerySet[RunSpending]:
+    return RunSpending.objects.filter(generation=Subquery(Organisation.objects.values("sums")[:1]))
+
+
 def _of(workspace: str, month: zones.Month) -> QuerySet[DaySpending]:
-    return DaySpending.objects.filter(workspace=workspace, month=month.start.date())
+    return _days().filter(workspace=workspace, month=month.start.date())
 
 
 def by_day(workspace: str, month: zones.Month) -> dict[datetime.date, money.Micros]:
@@ -50,7 +65,7 @@ def parts(workspace: str, month: zones.Month, *, by: str) -> list[Line]:
 
 def _outcomes(workspace: str, month: zones.Month) -> list[Line]:
     """By the state in which each run is now: as many rows are read as runs spent anything."""
-    spent = RunSpending.objects.filter(workspace=workspace, month=month.start.date())
+    spent = _runs().filter(workspace=workspace, month=month.start.date())
     state = Run.objects.filter(id=OuterRef("run")).values("state")
     rows = spent.annotate(state=Subquery(state)).values_list("state").annotate(total=Sum("amount"), number=Sum("calls"))
     return [Line(state, state, int(total), int(number)) for state, total, number in rows.order_by("-total", "state")]
@@ -58,7 +73,7 @@ def _outcomes(workspace: str, month: zones.Month) -> list[Line]:
 
 def dearest(workspace: str, month: zones.Month) -> list[Line]:
     """The runs on which most was spent in a month; `label` is the agent. Call inside `tenancy.within`."""
-    rows = list(RunSpending.objects.filter(workspace=workspace, month=month.start.date()).order_by("-amount", "run")[:TOP])
+    rows = list(_runs().filter(workspace=workspace, month=month.start.date()).order_by("-amount", "run")[:TOP])
     slugs = dict(Run.objects.filter(id__in=[row.run for row in rows]).values_list("id", "agent__slug"))
     return [Line(row.run, slugs.get(row.run, ""), row.amount, row.calls) for row in rows]
 
@@ -67,7 +82,7 @@ def days(organisation: str, *, since: datetime.date, by_agent: bool = True) -> D
     """What the organisation, each workspace and, if asked, each agent spent on each day since then. Call inside `tenancy.within`."""
     found: Days = {}
     levels = ("workspace", "agent") if by_agent else ("workspace",)
-    rows = DaySpending.objects.filter(day__gte=since).values_list("day", *levels).annotate(total=Sum("amount")).order_by()
+    rows = _days().filter(day__gte=since).values_list("day", *levels).annotate(total=Sum("amount")).order_by()
     for day, *targets, total in rows:
         for key in (("organisation", organisation), *zip(levels, targets, strict=True)):
             of_level = found.setdefault(key, {})
@@ -81,7 +96,7 @@ def between(workspace: str, *, since: datetime.datetime, until: datetime.datetim
     first, last = since.astimezone(zone).date() + datetime.timedelta(days=1), until.astimezone(zone).date()
     if first > last:
         return _moved(workspace, since, until)
-    whole = DaySpending.objects.filter(workspace=workspace, day__gte=first, day__lt=last).aggregate(total=Sum("amount"))["total"]
+    whole = _days().filter(workspace=workspace, day__gte=first, day__lt=last).aggregate(total=Sum("amount"))["total"]
     ends = _moved(workspace, since, zones.midnight(first, zone)) + _moved(workspace, zones.midnight(last, zone), until)
     return int(whole or 0) + ends
 

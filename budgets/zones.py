@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents import organisations
-from agents.models import Organisation
+from agents.models import Organisation, Work
 from agents.organisations import Principal
 from audit import functions, log, tenancy
 
@@ -63,7 +63,7 @@ def midnight(day: datetime.date, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
 def put(*, by: Principal, name: str) -> str:
     """Let days and months of money end in another zone from now on; says which it was. It takes budgets_set in every workspace.
 
-    What was spent in the periods under way stays counted in them. Raises Conflict for an unknown zone.
+    What was spent in the periods under way stays counted in them; a worker adds up the days anew. Raises Conflict for an unknown zone.
     """
     if name not in known():
         raise organisations.Conflict(
@@ -76,6 +76,8 @@ def put(*, by: Principal, name: str) -> str:
     with tenancy.within(by.organisation):
         organisations.require_everywhere(by, "budgets_set")
         was = str(functions.ask("select budget_rezone(%s, %s)", by.organisation, name))
+        if was != name:
+            functions.ask("select work_ring(%s, %s, 'spending')", by.organisation, Work.Kind.SUMS)
         log.append("zone.set", by=by, subject=by.organisation, detail={"zone": name, "before": was})
     return was
 

@@ -12,6 +12,7 @@ from agents import organisations, runs, stops
 from agents.models import Run, Work
 from approvals import requests
 from audit import origin, tenancy
+from budgets import sums
 from controlplane import listening, outbox, recovery, runner
 
 logger = logging.getLogger(__name__)
@@ -117,6 +118,14 @@ def _unstop(lease: outbox.Lease) -> bool:
     return True
 
 
+def _sums(lease: outbox.Lease) -> bool:
+    while not STOPPING.is_set():
+        with tenancy.within(lease.organisation):  # a piece each: whoever books waits for no more
+            if not sums.more():
+                return True
+    return False
+
+
 PERFORM: Mapping[str, Callable[[outbox.Lease], bool]] = {
     Work.Kind.ADVANCE: _advance,
     Work.Kind.RESUME: _resume,
@@ -124,6 +133,7 @@ PERFORM: Mapping[str, Callable[[outbox.Lease], bool]] = {
     Work.Kind.RECOVER: _recover,
     Work.Kind.EXPIRE: _expire,
     Work.Kind.UNSTOP: _unstop,
+    Work.Kind.SUMS: _sums,
 }
 
 

@@ -1,5 +1,5 @@
-"""Reading runs is more than seeing them: who has a role that reads them gets the new permission; finance sees what runs cost. And the
-amount up to which one person raises caps."""
+"""Reading runs is more than seeing them: who has a role that reads them gets the new permission; finance sees what runs cost. And what
+an organisation says of its money: the amount up to which one person raises caps, and which generation of its sums is shown."""
 
 from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
@@ -30,6 +30,15 @@ PERMISSIONS = [
     ("audit_all", "Read every entry of the audit log"),
     ("audit_export", "Export the audit log"),
     ("members_manage", "Manage members and roles"),
+]
+KINDS = [
+    ("run.advance", "Advance"),
+    ("call.resume", "Resume"),
+    ("effect.reconcile", "Reconcile"),
+    ("call.recover", "Recover"),
+    ("request.expire", "Expire"),
+    ("stop.end", "Unstop"),
+    ("sums.make", "Sums"),
 ]
 READ = ("owner", "admin", "security", "approver", "auditor", "builder", "viewer")
 TABLES = ("agents_seat", "agents_member", "agents_workspacepermission")
@@ -65,5 +74,8 @@ class Migration(migrations.Migration):
             name="two_people_above",
             field=models.BigIntegerField(default=10_000_000_000, db_default=10_000_000_000),
         ),
+        migrations.AddField(model_name="organisation", name="sums", field=models.IntegerField(default=0, db_default=0)),
+        migrations.AddField(model_name="organisation", name="sums_made", field=models.TextField(null=True)),
+        migrations.AlterField(model_name="work", name="kind", field=models.TextField(choices=KINDS)),
         migrations.RunPython(give, migrations.RunPython.noop),
     ]

@@ -19,6 +19,8 @@ class Organisation(tenancy.Tenant):
     name = models.TextField()
     zone = models.TextField(default="UTC", db_default="UTC")  # where days and months of money end; changed by budgets.zones.put
     two_people_above = models.BigIntegerField(default=MUCH, db_default=MUCH)  # micro-units a month; changed by budgets.caps.put_threshold
+    sums = models.IntegerField(default=0, db_default=0)  # the generation of sums of spending that pages show (budgets/sql/sums.sql)
+    sums_made = models.TextField(null=True)  # noqa: DJ001 - the last call in the next generation; NULL when none is made
     created_at = models.DateTimeField(db_default=Moment())
 
     class Meta:

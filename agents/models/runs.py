@@ -218,6 +218,7 @@ class Work(tenancy.Tenant):
         RECOVER = "call.recover"  # admitted, then left behind
         EXPIRE = "request.expire"
         UNSTOP = "stop.end"  # a stop that was engaged until a time
+        SUMS = "sums.make"  # sums of spending after a change of zone
 
     kind = models.TextField(choices=Kind.choices)
     subject = models.TextField()

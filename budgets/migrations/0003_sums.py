@@ -1,4 +1,4 @@
-"""Sums beside the ledger, changed only by its functions like the ledger itself; what was booked before them is added up."""
+"""Sums beside the ledger, changed only by its functions like the ledger itself; 0005 adds up what was booked before."""
 
 from pathlib import Path
 
@@ -8,19 +8,6 @@ from django.db import migrations, models
 from audit.tenancy import Isolate
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
-# The owner is bound by row-level security too, and must find every organisation once.
-BEFORE = """
-ALTER TABLE agents_organisation NO FORCE ROW LEVEL SECURITY;
-DO $$ DECLARE v text; BEGIN
-    FOR v IN SELECT id FROM agents_organisation LOOP
-        PERFORM set_config('app.organisation', v, true);
-        PERFORM budget_sum_again(v);
-    END LOOP;
-    PERFORM set_config('app.organisation', '', true);
-END $$;
-ALTER TABLE agents_organisation FORCE ROW LEVEL SECURITY;
-"""
-
 
 def organisation() -> models.TextField:
     setting = models.Func(
@@ -75,5 +62,4 @@ class Migration(migrations.Migration):
             "DROP FUNCTION budget_sum(text, text[]); DROP FUNCTION budget_sum_again(text); DROP VIEW budgets_booked",
         ),
         migrations.RunSQL((SQL / "ledger.sql").read_text(), migrations.RunSQL.noop),
-        migrations.RunSQL(BEFORE, migrations.RunSQL.noop),
     ]

@@ -82,12 +82,13 @@ BEGIN
                      ('overrun', 'overrun', 'spent', p_actual - v.amount)) m (kind, debit, credit, amount)
         WHERE m.amount > 0;
     END LOOP;
-    IF p_actual > 0 THEN PERFORM budget_sum(p_organisation, ARRAY[p_call]); END IF;
+    IF p_actual > 0 THEN PERFORM budget_sum(p_organisation, p_call); END IF;
     RETURN true;
 END $$;
 
 -- budget_rezone: days and months end in another zone from now on. The windows under way keep their money and begin where the new zone says,
--- so that a change of zone never opens a second purse beside one that is half empty. Returns the zone that was.
+-- so that a change of zone never opens a second purse beside one that is half empty; those of past days and months begin on the same date in
+-- the new zone, so that each stays in its month. Returns the zone that was.
 CREATE OR REPLACE FUNCTION budget_rezone(p_organisation text, p_zone text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_was text; v_old timestamptz; v_new timestamptz; v_period text;
@@ -102,7 +103,14 @@ BEGIN
           AND v_period = coalesce((SELECT c.period FROM budgets_cap c WHERE c.organisation_id = w.organisation_id AND c.level = w.level AND c.target = w.target), 'month')
           AND NOT EXISTS (SELECT FROM budgets_window t WHERE t.organisation_id = w.organisation_id AND t.level = w.level AND t.target = w.target AND t.starts_at = v_new);
     END LOOP;
-    IF p_zone <> v_was THEN PERFORM budget_sum_again(p_organisation); END IF;
+    UPDATE budgets_window w SET starts_at = past.begins + past.taken * interval '1 microsecond'  -- beside the one under way, where that was before
+    FROM (SELECT p.id, p.begins, EXISTS (SELECT FROM budgets_window t WHERE t.organisation_id = p_organisation AND t.level = p.level
+                  AND t.target = p.target AND t.starts_at = p.begins AND t.id <> p.id)::int AS taken
+          FROM (SELECT id, level, target, (starts_at AT TIME ZONE v_was) AT TIME ZONE p_zone AS begins FROM budgets_window
+                WHERE organisation_id = p_organisation AND level <> 'run' AND starts_at > timestamptz 'epoch'
+                  AND starts_at NOT IN (budget_window_start('day', p_zone), budget_window_start('month', p_zone))) p) past
+    WHERE w.organisation_id = p_organisation AND w.id = past.id AND p_zone <> v_was AND w.starts_at <> past.begins;
+    IF p_zone <> v_was THEN PERFORM budget_sum_begin(p_organisation); END IF;
     RETURN v_was;
 END $$;
 

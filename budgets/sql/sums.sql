@@ -16,34 +16,74 @@ FROM budgets_ledgerentry l
 WHERE l.credit = 'spent';
 REVOKE ALL ON budgets_booked FROM PUBLIC, remit_app;
 
--- budget_sum: add these calls, which were booked just now. After the windows in the order of locks.
-CREATE OR REPLACE FUNCTION budget_sum(p_organisation text, p_calls text[]) RETURNS void
+-- Sums have a generation, and pages read the one that the organisation shows. After a change of zone days end elsewhere, so the next one is
+-- made beside it, a piece at a time, by call: whoever books a call of a piece that is in it already adds it to both. Nobody waits longer than
+-- for one piece, and a page shows whole sums throughout.
+CREATE OR REPLACE FUNCTION budget_sum_into(p_organisation text, p_generation int, p_calls text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(hashtextextended('sums:' || p_organisation, 0));
-    INSERT INTO budgets_dayspending AS s (organisation_id, id, workspace, month, day, agent, kind, name, amount, calls)
-    SELECT p_organisation, concat_ws('/', workspace, month, day, agent, kind, name), workspace, month, day, agent, kind, name, sum(amount), sum(calls)
+    INSERT INTO budgets_dayspending AS s (organisation_id, id, generation, workspace, month, day, agent, kind, name, amount, calls)
+    SELECT p_organisation, concat_ws('/', p_generation, workspace, month, day, agent, kind, name), p_generation, workspace, month, day, agent, kind, name,
+           sum(amount), sum(calls)
     FROM budgets_booked WHERE organisation_id = p_organisation AND call_id = ANY (p_calls) GROUP BY workspace, month, day, agent, kind, name
     ON CONFLICT (organisation_id, id) DO UPDATE SET amount = s.amount + EXCLUDED.amount, calls = s.calls + EXCLUDED.calls;
-    INSERT INTO budgets_runspending AS s (organisation_id, id, workspace, month, run, amount, calls)
-    SELECT p_organisation, concat_ws('/', workspace, month, run), workspace, month, run, sum(amount), sum(calls)
+    INSERT INTO budgets_runspending AS s (organisation_id, id, generation, workspace, month, run, amount, calls)
+    SELECT p_organisation, concat_ws('/', p_generation, workspace, month, run), p_generation, workspace, month, run, sum(amount), sum(calls)
     FROM budgets_booked WHERE organisation_id = p_organisation AND call_id = ANY (p_calls) GROUP BY workspace, month, run
     ON CONFLICT (organisation_id, id) DO UPDATE SET amount = s.amount + EXCLUDED.amount, calls = s.calls + EXCLUDED.calls;
 END $$;
 
--- budget_sum_again: all of it from the ledger, a few thousand calls at a time: after a change of zone, when days end elsewhere.
+-- budget_sum: add this call, which was booked just now. After the windows in the order of locks.
+CREATE OR REPLACE FUNCTION budget_sum(p_organisation text, p_call text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_generation int; v_made text;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('sums:' || p_organisation, 0));
+    SELECT sums, sums_made INTO v_generation, v_made FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation;
+    PERFORM budget_sum_into(p_organisation, v_generation, ARRAY[p_call]);
+    IF p_call COLLATE "C" <= v_made THEN PERFORM budget_sum_into(p_organisation, v_generation + 1, ARRAY[p_call]); END IF;
+END $$;
+
+-- budget_sum_begin: from now on a next generation is made; what was made of one before is dropped.
+CREATE OR REPLACE FUNCTION budget_sum_begin(p_organisation text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_generation int;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('sums:' || p_organisation, 0));
+    UPDATE agents_organisation SET sums_made = '' WHERE organisation_id = p_organisation AND id = p_organisation RETURNING sums INTO v_generation;
+    DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation <> v_generation;
+    DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND generation <> v_generation;
+END $$;
+
+-- budget_sum_more: one piece more of the next generation, at most p_calls of them; with the last one it is the one that pages show. Answers
+-- whether there is more to do.
+CREATE OR REPLACE FUNCTION budget_sum_more(p_organisation text, p_calls int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_generation int; v_made text; v_piece text[];
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('sums:' || p_organisation, 0));  -- nobody books meanwhile: it would count twice, or not at all
+    SELECT sums, sums_made INTO v_generation, v_made FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation;
+    IF v_made IS NULL THEN RETURN false; END IF;
+    SELECT array_agg(id) INTO v_piece FROM (SELECT id FROM budgets_reservation
+        WHERE organisation_id = p_organisation AND id COLLATE "C" > v_made ORDER BY id COLLATE "C" LIMIT p_calls) piece;
+    IF v_piece IS NULL THEN
+        UPDATE agents_organisation SET sums = v_generation + 1, sums_made = NULL WHERE organisation_id = p_organisation AND id = p_organisation;
+        DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation = v_generation;
+        DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND generation = v_generation;
+        RETURN false;
+    END IF;
+    PERFORM budget_sum_into(p_organisation, v_generation + 1, v_piece);
+    UPDATE agents_organisation SET sums_made = v_piece[array_upper(v_piece, 1)] WHERE organisation_id = p_organisation AND id = p_organisation;
+    RETURN true;
+END $$;
+
+-- budget_sum_again: all of it from the ledger at once: for whoever changes the ledger as the owner of its tables.
 CREATE OR REPLACE FUNCTION budget_sum_again(p_organisation text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-DECLARE v_calls text[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('sums:' || p_organisation, 0));  -- nobody books meanwhile: it would count twice
-    DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation;
-    DELETE FROM budgets_runspending WHERE organisation_id = p_organisation;
-    FOR v_calls IN SELECT array_agg(call_id) FROM (
-        SELECT call_id, (row_number() OVER (ORDER BY call_id)) / 5000 AS piece
-        FROM (SELECT DISTINCT call_id FROM budgets_ledgerentry WHERE organisation_id = p_organisation AND credit = 'spent') calls
-    ) numbered GROUP BY piece LOOP
-        PERFORM budget_sum(p_organisation, v_calls);
-    END LOOP;
+    PERFORM budget_sum_begin(p_organisation);
+    WHILE budget_sum_more(p_organisation, 5000) LOOP END LOOP;
 END $$;
-REVOKE ALL ON FUNCTION budget_sum(text, text[]), budget_sum_again(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION budget_sum_into(text, int, text[]), budget_sum(text, text), budget_sum_begin(text), budget_sum_again(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION budget_sum_more(text, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION budget_sum_more(text, int) TO remit_app;

@@ -49,6 +49,7 @@ KINDS = {
     "effect.reconcile": "Effects to settle",
     "request.expire": "Requests that will expire",
     "stop.end": "Stops that will end",
+    "sums.make": "Sums of spending to be made anew",
 }
 
 

@@ -2,16 +2,20 @@
 
 import datetime
 import os
+import threading
 
 import psycopg
 import pytest
 from django.db import DatabaseError, connection
 
 from agents import organisations, seats
+from agents.models import Organisation
 from audit import tenancy
-from budgets import caps, reservations, sums, zones
-from budgets.models import DaySpending, LedgerEntry
+from budgets import caps, reservations, spending, sums, zones
+from budgets.models import DaySpending, LedgerEntry, Reservation
+from controlplane import worker
 from tests.budgets.test_reservations import at_once
+from tests.controlplane import hosted
 from tests.world import World
 
 KEYS = {
@@ -26,10 +30,20 @@ def apart(world: World) -> list[tuple[object, ...]]:
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
         owner.execute("select set_config('app.organisation', %s, true)", [world.organisation])
         for table, key in KEYS.items():
-            kept = f"select {key}, amount, calls::bigint from {table}"
+            kept = f"select {key}, amount, calls::bigint from {table} where generation = (select sums from agents_organisation)"
             real = f"select {key}, sum(amount)::bigint, sum(calls) from budgets_booked group by {key}"
             found += owner.execute(f"(({kept}) except ({real})) union all (({real}) except ({kept}))").fetchall()
     return found
+
+
+def add_up(world: World) -> int:
+    """What a worker does after a change of zone; says in how many pieces."""
+    pieces = 0
+    while True:
+        with tenancy.within(world.organisation):
+            if not sums.more():
+                return pieces
+        pieces += 1
 
 
 def spend(world: World, times: int) -> None:
@@ -94,6 +108,8 @@ def test_a_change_of_zone_moves_the_days(world: World) -> None:
     days = set()
     for name in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):  # 25 hours apart: never the same day
         zones.put(by=world.people["fiona"], name=name)
+        assert [work.kind for work in hosted.due_work(world)] == ["sums.make"]
+        add_up(world)
         assert apart(world) == []
         with tenancy.within(world.organisation):
             days |= set(DaySpending.objects.values_list("day", flat=True))
@@ -106,7 +122,9 @@ def test_the_application_writes_no_sum_by_itself(world: World) -> None:
         "update budgets_dayspending set amount = 0",
         "delete from budgets_runspending",
         "select * from budgets_booked",
-        f"select budget_sum('{world.organisation}', array['C-1'])",
+        f"select budget_sum('{world.organisation}', 'C-1')",
+        f"select budget_sum_into('{world.organisation}', 0, array['C-1'])",
+        f"select budget_sum_begin('{world.organisation}')",
         f"select budget_sum_again('{world.organisation}')",
     ):
         with pytest.raises(DatabaseError, match="permission denied"), tenancy.within(world.organisation), connection.cursor() as cursor:
@@ -142,3 +160,112 @@ def test_between_two_moments_days_and_their_ends_add_up_to_the_ledger(world: Wor
         real = {(since, until): sum(amount for at, amount in rows if since <= at < until) for since, until in said}
     assert said == real
     assert set(real.values()) == {number * 10_000 for number in range(7)}
+
+
+def everywhere(world: World) -> None:
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["fiona"], workspace=world.other, role="finance")
+
+
+def test_whatever_is_booked_while_sums_are_made_is_in_them_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three book all the time, one makes pieces of two calls: calls come before, in and after their piece, and while it is made."""
+    monkeypatch.setattr(sums, "PIECE", 2)
+    everywhere(world)
+    spend(world, 6)
+    zones.put(by=world.people["fiona"], name="Pacific/Kiritimati")
+    over, booked, pieces = threading.Event(), threading.Semaphore(0), []
+
+    def make() -> None:
+        while True:
+            with tenancy.within(world.organisation):
+                if not sums.more():
+                    return over.set()
+            pieces.append(1)
+            assert booked.acquire(timeout=60)
+
+    def work(number: int) -> None:
+        if number == 0:
+            return make()
+        while not over.is_set():
+            spend(world, 1)
+            booked.release()
+
+    at_once(4, work)
+    assert len(pieces) > 3
+    assert apart(world) == []
+    with tenancy.within(world.organisation):
+        spent = reservations.balance("workspace", world.workspace.id).spent
+        month = zones.month(zones.of_organisation())
+        assert sum(sums.by_day(world.workspace.id, month).values()) == spent
+        assert not DaySpending.objects.exclude(generation=1).exists()
+
+
+def test_pages_show_whole_sums_while_others_are_made_and_another_change_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "PIECE", 2)
+    everywhere(world)
+    spend(world, 5)
+
+    def shown() -> int:
+        with tenancy.within(world.organisation):
+            return sum(
+                sum(days.values()) for days in sums.days(world.organisation, since=datetime.date(2000, 1, 1), by_agent=False).values()
+            )
+
+    for name in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        zones.put(by=world.people["fiona"], name=name)
+        with tenancy.within(world.organisation):
+            assert sums.more()  # the first two of five
+        assert shown() == 2 * 50_000  # the organisation's and the workspace's
+    assert add_up(world) == 2  # the first piece was made above
+    assert apart(world) == []
+    assert shown() == 2 * 50_000
+
+
+def test_a_worker_makes_the_sums(world: World) -> None:
+    everywhere(world)
+    spend(world, 2)
+    zones.put(by=world.people["fiona"], name="Pacific/Kiritimati")
+    assert worker.drain() > 0
+    assert apart(world) == []
+    with tenancy.within(world.organisation):
+        assert Organisation.objects.values_list("sums", "sums_made").get() == (1, None)
+
+
+def test_past_months_stay_what_they_were_when_the_zone_moves_west(world: World) -> None:
+    everywhere(world)
+    spend(world, 2)
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
+        owner.execute("select set_config('app.organisation', %s, true)", [world.organisation])
+        owner.execute("update budgets_window set starts_at = starts_at - interval '1 month' where level <> 'run'")
+        owner.execute("select budget_sum_again(%s)", [world.organisation])
+    with tenancy.within(world.organisation):
+        [month] = set(DaySpending.objects.values_list("month", flat=True))
+    for name in ("America/New_York", "Asia/Tokyo", "UTC"):
+        zones.put(by=world.people["fiona"], name=name)
+        add_up(world)
+        assert apart(world) == []
+        with tenancy.within(world.organisation):
+            assert set(DaySpending.objects.values_list("month", flat=True)) == {month}
+            past = zones.month(zones.of_organisation(), f"{month:%Y-%m}")
+            rows = spending.Query("workspace", world.workspace.id, month=past, show="spent")
+            assert rows.total() == (20_000, 2)
+
+
+def test_nobody_books_while_a_piece_is_made_nor_the_other_way_round(world: World) -> None:
+    """A booking under way holds a piece up, and a piece a booking: without that a call could be missed by both."""
+    everywhere(world)
+    spend(world, 2)
+    zones.put(by=world.people["fiona"], name="Pacific/Kiritimati")
+    with tenancy.within(world.organisation):
+        calls = list(Reservation.objects.values_list("id", flat=True))
+    add = f"select budget_sum('{world.organisation}', '{calls[0]}')"
+    piece = f"select budget_sum_more('{world.organisation}', 2)"
+    for first, second in ((add, piece), (piece, add)):
+        with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as one, psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as other:
+            for connected in (one, other):
+                connected.execute("select set_config('app.organisation', %s, true)", [world.organisation])
+                connected.execute("set local lock_timeout = '300ms'")
+            one.execute(first)
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute(second)
+            one.rollback()
+            other.rollback()
