@@ -15,7 +15,7 @@ TIMES, LEAST = (1.8, 4), 25  # what they spent so far; dollars, early in a month
 
 
 def settle(made: Scene) -> None:
-    """Fiona sets the caps of the workspace and of the two agents that spend most. Late in a month the month ends first; the page says so."""
+    """Fiona sets the caps of the workspace and of the two agents that spend most. Late in a month the month ends first."""
     now = timezone.now()
     with tenancy.within(made.organisation):
         spent = reservations.balance("workspace", made.workspace.id).spent
