@@ -39,6 +39,7 @@ PATHS = {
     "search": "M10 3a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM15 15l6 6",
     "plug": "M9 2v6M15 2v6M6 8h12v4a6 6 0 0 1-12 0zM12 18v4",
     "copy": "M9 9h11v11H9zM5 15H4V4h11v1",
+    "menu": "M4 6h16M4 12h16M4 18h16",
     "keys": "M2 6h20v12H2zM6 10h.01M10 10h.01M14 10h.01M18 10h.01M8 14h8",
     "warn": "M12 3l10 18H2zM12 10v5M12 18h.01",
 }
@@ -81,7 +82,7 @@ STATES = {
     "PAUSED": ("Paused", "warn", "stop"),
     "READ_ONLY": ("Read-only", "info", "check"),
     "NARROW": ("Narrow writes", "warn", "person"),
-    "GATED": ("Gated", "ok", "shield"),
+    "GATED": ("Gated", "neut", "shield"),
     # caps
     "NO_CAP": ("No cap", "neut", "money"),
     "ON_TRACK": ("On track", "ok", "check"),
@@ -195,6 +196,12 @@ def ago(moment: datetime.datetime | None) -> str:
 def visible(text: Any) -> str:
     """Text from outside with its hidden characters made visible. Escaping is the template's."""
     return _HIDDEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", unicodedata.normalize("NFC", str(text)))
+
+
+@register.filter
+def sentence(text: str) -> str:
+    """Words of people ended by a full stop, where they did not end them themselves: more words follow."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 @register.filter
