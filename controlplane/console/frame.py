@@ -3,6 +3,7 @@
 GETs run in a read-only transaction.
 """
 
+import datetime
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,16 @@ NAVIGATION: Sequence[Item] = (
     Item("members", "Members", "person", "members_manage", "m", "Prove"),
     Item("health", "System health", "pulse", "audit_all", "h", "Prove"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A stop that is on, as the banner says it."""
+
+    what: str
+    why: str
+    by: str
+    at: datetime.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +203,11 @@ def _waiting(place: Place) -> int:
     return inbox.decidable_count(by=place.principal, workspace=place.workspace.id) if place.may("approvals_decide") else 0
 
 
-def _stopped(place: Place) -> list[tuple[str, str]]:
-    """(what, why) of the stops that are on over this workspace or something in it, newest first: the name of the thing, not its id."""
+def _stopped(place: Place) -> list[Stopped]:
+    """The stops that are on over this workspace or something in it, newest first: names, not ids."""
     found = list(stops.engaged_over(place.workspace.id, organisation=place.organisation.id)[:MOST_STOPS])
+    if not found:
+        return []
     labels = stops.labels(found)
-    return [(labels[stop.id], stop.reason) for stop in found]
+    people = dict(organisations.members().filter(id__in=[stop.engaged_by for stop in found]).values_list("id", "name"))
+    return [Stopped(labels[stop.id], stop.reason, people.get(stop.engaged_by, stop.engaged_by), stop.engaged_at) for stop in found]

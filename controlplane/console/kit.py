@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from agents.views import View
+from controlplane.console.frame import Stopped
 from controlplane.templatetags import ui
 
 HOSTILE = (
@@ -69,8 +70,8 @@ def context(now: datetime.datetime) -> dict[str, Any]:
         "chosen": [("status", "failed", "?q=agent"), ("words", HOSTILE, "?q=status")],
         "refused": refused,
         "refused_badly": {"message": HOSTILE, "rule": HOSTILE, "current": HOSTILE, "limit": "1", "who": HOSTILE, "next": HOSTILE},
-        "stops": [("tool billing_refund", "duplicate refunds")],
-        "stops_many": [("tool pay", "a"), ("agent teller", HOSTILE), ("run R-1", "b"), ("run R-2", "c")],
+        "stops": [Stopped("tool billing_refund", "duplicate refunds", "Dana", now)],
+        "stops_many": [Stopped(what, HOSTILE, "Dana", now) for what in ("tool pay", HOSTILE, "run R-1", "run R-2")],
         "cast_shown": [("approver", "Dana"), ("security", "Sam")],
         "notes": [Note("Saved the view Mine.", "success", "EV-7F3K2QW9MX4T2B"), Note(HOSTILE, "error")],
         "saved": saved,

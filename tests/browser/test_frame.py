@@ -81,7 +81,7 @@ def test_five_changes_while_disconnected_and_the_page_equals_a_fresh_load(port: 
     is_in_state(page, "live")
     other = visit(chromium, port, world, "ann")
     live(other, f"approvals/{first.approval}?tab=all")
-    assert "Stopped: agent teller" in other.page.inner_text("#banner")
+    assert "Agent teller stopped by sam" in other.page.inner_text("#banner")
     assert other.page.locator("#list .item").count() == 4
     for part in ("#nav", "#banner", "#list", "#detail"):
         page.wait_for_function(SAYS, arg=[part, other.page.evaluate(WORDS, part)])

@@ -347,6 +347,10 @@ def test_every_end_says_what_happened(world: World) -> None:
         assert words in shown, state
         assert 'name="verdict"' not in shown
         assert "What will change" in shown
+    with tenancy.within(world.organisation):
+        Request.objects.filter(id=said.approval).update(state="VOID", note="Stopped by a person: duplicate refunds")
+    shown = text(client.get(f"{root_of(world)}/approvals/{said.approval}"))
+    assert "Void: Stopped by a person: duplicate refunds. Nothing was sent" in shown
 
 
 def test_what_was_approved_becomes_the_record(world: World) -> None:

@@ -14,7 +14,7 @@ from agents import organisations, policies, seats, stops
 from audit import log, tenancy
 from controlplane.console import cast, curl
 from controlplane.demo import scene
-from controlplane.templatetags import parts
+from controlplane.templatetags import parts, ui
 from tests.controlplane import browsing
 from tests.controlplane.browsing import HOSTILE
 from tests.world import World
@@ -186,10 +186,20 @@ def test_the_one_banner_names_what_is_stopped_here_and_nothing_that_is_elsewhere
     stops.engage(by=system, scope="workspace", target=world.other.id, reason="not yours")
     page = browsing.browser(world, "ann").text("/runs")
     assert page.count('class="banner') == 1
-    assert "Stopped: tool pay." in page
+    assert "<b>Tool pay stopped by sam</b>" in page
     assert "not yours" not in page
     assert "<script>alert" not in page
     assert "[U+202E]" in page
+
+
+@pytest.mark.parametrize("reason", ["duplicate refunds", "duplicate refunds."])
+def test_the_banner_says_who_stopped_what_when_and_why_in_whole_sentences(world, reason):
+    stops.engage(by=world.people["sam"], scope="agent", target=world.agent.id, reason=reason)
+    seen = browsing.browser(world, "ann")
+    said = re.sub(r"<[^>]+>", "", seen.text("/runs").split('class="banner', 1)[1].partition(">")[2].split("</div>")[0])
+    assert re.match(r"Agent teller stopped by sam at \d\d \w{3} \d\d:\d\d UTC: duplicate refunds\. New calls are refused\.", said), said
+    stops.engage(by=world.people["sam"], scope="tool", target="pay", reason="x")
+    assert "Stopped: tool pay, agent teller.</b> New calls are refused." in seen.text("/runs")
 
 
 def test_the_frames_parts_are_asked_for_alone(world):
@@ -201,6 +211,11 @@ def test_the_frames_parts_are_asked_for_alone(world):
     assert 'data-waiting="1"' in nav
     assert re.search(r'href="[^"]+/runs"[^>]*aria-current="page"', nav)
     assert seen.get("/frame").status_code == 404
+
+
+def test_green_is_for_what_succeeded_and_not_for_a_stage():
+    assert "ok-b" not in ui.badge("GATED")
+    assert "ok-b" in ui.badge("SUCCEEDED")
 
 
 @pytest.fixture
