@@ -94,9 +94,10 @@ def _follow(member: Member, workspace: Workspace) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Seating:
-    """One workspace that a user may enter, by slugs, and their role there."""
+    """One workspace that a user may enter, by slugs and by the names people know, and their role there."""
 
     organisation: str
+    organisation_name: str
     workspace: str
     name: str
     role: str
@@ -107,9 +108,13 @@ def places(user: int) -> list[Seating]:
     found = []
     for organisation, member in organisations.memberships(user):
         with tenancy.within(organisation, read_only=True):
-            slug = Organisation.objects.values_list("slug", flat=True).get(id=organisation)
+            slug, called = Organisation.objects.values_list("slug", "name").get(id=organisation)
             for seat in Seat.objects.filter(member_id=member).select_related("workspace").order_by("created_at", "id"):
-                found.append(Seating(organisation=slug, workspace=seat.workspace.slug, name=seat.workspace.name, role=seat.role))
+                found.append(
+                    Seating(
+                        organisation=slug, organisation_name=called, workspace=seat.workspace.slug, name=seat.workspace.name, role=seat.role
+                    )
+                )
     return found
 
 

@@ -45,8 +45,8 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
 @require_safe
 @frame.page("agents_view", at="stops")
 def form(request: HttpRequest, place: Place) -> HttpResponse:
-    """The form alone, for a dialog on any page; `?what=agent/AG-…` chooses."""
-    return render.page(request, "stops/form.html", _typed(place, request.GET.dict()))
+    """The form alone, for a dialog on any page; `?what=agent/AG-…` chooses. Opened as a page, the page it stands in."""
+    return _list(request, place, request.GET.dict(), fragment="form")
 
 
 @require_http_methods(["GET", "POST"])
@@ -54,7 +54,7 @@ def form(request: HttpRequest, place: Place) -> HttpResponse:
 def preview(request: HttpRequest, place: Place) -> HttpResponse:
     """What a stop would hold. Asked by a script, the sentence alone; by the form's own button, the page. It changes nothing."""
     if request.method == "GET":
-        return render.page(request, "stops/preview.html", _typed(place, request.GET.dict()))
+        return _list(request, place, request.GET.dict(), fragment="preview")
     with tenancy.within(place.organisation.id, read_only=True):
         return _list(request, place, request.POST.dict())
 
@@ -114,7 +114,9 @@ def _end(typed: dict[str, str]) -> datetime.datetime | None:
     return timezone.now() + datetime.timedelta(seconds=int(lasts)) if lasts else None
 
 
-def _list(request: HttpRequest, place: Place, typed: dict[str, str], *, refused: outcomes.Refused | None = None) -> HttpResponse:
+def _list(
+    request: HttpRequest, place: Place, typed: dict[str, str], *, refused: outcomes.Refused | None = None, fragment: str = ""
+) -> HttpResponse:
     found = stops.of_workspace(place.workspace.id, organisation=place.organisation.id)
     engaged = list(found.filter(released_at=None)[:SHOWN])
     past = list(found.exclude(released_at=None).order_by("-released_at", "id")[: SHOWN + 1])
@@ -125,7 +127,7 @@ def _list(request: HttpRequest, place: Place, typed: dict[str, str], *, refused:
         "refused": refused.as_dict() if refused else None,
         "is_cut": len(past) > SHOWN,
     }
-    return render.page(request, "stops/list.html", context, status=render.status_of(refused) if refused else 200)
+    return render.page(request, "stops/list.html", context, fragment=fragment, status=render.status_of(refused) if refused else 200)
 
 
 def _show(request: HttpRequest, place: Place, stop: Stop, *, refused: outcomes.Refused | None = None) -> HttpResponse:

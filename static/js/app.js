@@ -33,21 +33,22 @@ window.Remit = (function () {
 
   // A link with data-dialog opens in a dialog: the named part of its page, or the fragment at data-from. Forms in it that only look stay in it.
   var panel = null, opener = null;
-  function show(address, part, name) {
-    return fetch(address).then(function (answer) {
+  function show(address, part, name, alone) {
+    return fetch(address, alone ? { headers: { "HX-Request": "true" } } : {}).then(function (answer) {
       if (!answer.ok) throw new Error(answer.status);
       return answer.text();
     }).then(function (html) {
-      var page = new DOMParser().parseFromString(html, "text/html"), found = one(part, page) || one("main", page), title = found && one("h1,h2", found);
+      var page = new DOMParser().parseFromString(html, "text/html"), found = one(part, page) || one("main", page), title;
       if (!found) { found = make("section", "in"); found.append(make("h2", "", name), ...page.body.childNodes); }
       if (!panel) { panel = make("dialog", "panel card"); body.append(panel); panel.addEventListener("close", function () { if (opener) opener.focus(); }); }
-      panel.replaceChildren(closer(), found);
+      title = one("h1,h2", found);
+      panel.replaceChildren(head(title), found);
       panel.setAttribute("aria-label", title ? title.textContent : name || page.title);
       all("form", found).forEach(function (form) {
         if (form.method !== "get") return;
         form.addEventListener("submit", function (event) {
           event.preventDefault();
-          show(form.action + "?" + new URLSearchParams(new FormData(form)), part, name).then(function () { (one(".btn.no,.btn.pri", panel) || panel).focus(); });
+          show(form.action + "?" + new URLSearchParams(new FormData(form)), part, name, alone).then(function () { (one(".btn.no,.btn.pri", panel) || panel).focus(); });
         });
       });
       if (window.htmx) window.htmx.process(found);
@@ -55,10 +56,12 @@ window.Remit = (function () {
       fresh(found);
     });
   }
-  function closer() {
-    var button = make("button", "btn ghost shut", "Close");
+  // What the dialog is about stands beside the button that closes it.
+  function head(title) {
+    var bar = make("div", "row head"), button = make("button", "btn ghost sp shut", "Close");
     button.type = "button"; button.dataset.shut = "";
-    return button;
+    bar.append(...(title ? [title, button] : [button]));
+    return bar;
   }
 
   // Countdowns by the server's clock: what was left when the page was made, less the time since. Times in the reader's zone, named.
@@ -103,7 +106,7 @@ window.Remit = (function () {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     if (it.pathname === location.pathname) return;
     event.preventDefault(); opener = it;
-    show(it.dataset.from || it.href, it.dataset.dialog || "main", it.textContent.trim()).catch(function () { location = it.href; });
+    show(it.dataset.from || it.href, it.dataset.dialog || "main", it.textContent.trim(), !!it.dataset.from).catch(function () { location = it.href; });
   });
   document.addEventListener("submit", function (event) {
     var form = event.target;

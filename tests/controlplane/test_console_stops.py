@@ -61,8 +61,12 @@ def test_the_form_for_a_dialog_and_its_preview_are_fragments_that_say_what_would
     run = world.start()
     run.call("pay", {"account": "a", "amount": 50})
     sam, before = browsing.browser(world, "sam"), world.events()
-    form = sam.text("/stops/form", what=f"agent/{world.agent.id}")
-    said = sam.text("/stops/preview", what=f"agent/{world.agent.id}")
+    chosen, by_script = {"what": f"agent/{world.agent.id}"}, {"hx-request": "true"}
+    form, said = (sam.client.get(f"{sam.root}/stops/{part}", chosen, headers=by_script).content.decode() for part in ("form", "preview"))
+    for part in ("form", "preview"):  # opened as a page, it is one, and chooses the same
+        page = sam.text(f"/stops/{part}", **chosen)
+        assert page.count("<html") == 1
+        assert "1 run</b>" in page
     for text in (form, said):
         assert "<html" not in text
         assert "1 run</b>" in text
