@@ -29,7 +29,8 @@ READY: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
 }
 MOST, LONGEST_NAME, LONGEST_QUERY = 40, 60, 1000
-NOT_KEPT = {"below", "after", "page", "cursor"}  # where in the list one stands is no part of what it shows
+# Where in the list one stands, and what is open beside it, is no part of what it shows.
+NOT_KEPT = {"below", "after", "page", "cursor", "at", "keep", "on", "seen", "view", "unchanged"}
 
 
 @dataclass(frozen=True, slots=True)
