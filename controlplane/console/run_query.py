@@ -56,12 +56,12 @@ def _plain(value: str) -> str:
 # qualifier -> (what its value means, an example, what it finds)
 QUALIFIERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "status": (terms.one_of(*(name.lower() for name in STATES)), "status:failed", "runs in a state"),
-    "agent": (_plain, "agent:support-refunds", "runs of an agent"),
-    "tool": (_plain, "tool:issue_refund", "runs that called a tool"),
+    "agent": (_plain, "agent:NAME", "runs of an agent"),
+    "tool": (_plain, "tool:NAME", "runs that called a tool"),
     "has": (terms.one_of(*run_lists.FACTS), "has:wrote", "wrote, refused, asked, cap or loop"),
-    "refused": (_plain, "refused:never-above", "refused by a rule, by a code such as schema, or by any"),
+    "refused": (_plain, "refused:schema", "refused by a rule, by a code such as schema, or by any"),
     "waiting": (terms.one_of("any", "one", "two"), "waiting:two", "runs that wait for one human or for two"),
-    "approver": (_plain, "approver:ann", "runs of which this person approved something"),
+    "approver": (_plain, "approver:NAME", "runs of which this person approved something"),
     "cost": (_compared(money.parse, "cost:>0.40"), "cost:>0.40", "dearer or cheaper runs"),
     "steps": (_compared(_count, "steps:>20"), "steps:>20", "longer or shorter runs"),
     "after": (_moment, "after:2026-11-01", "started since"),
