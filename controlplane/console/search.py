@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from agents import contracts, organisations, runs, tools
 from agents.models import Agent
 from approvals import requests
+from controlplane.console import whocan
 from controlplane.console.frame import NAVIGATION, Place
 
 MOST = 6  # of a kind
@@ -63,12 +64,25 @@ def verbs(place: Place, words: str) -> list[Found]:
     if said["stop"] and (place.may("agents_stop") or place.may("runs_stop")):
         return _to_stop(place, what)
     if said["who"] and place.may("access_view"):
-        name = re.split(r"\s+(?:over|above|for|with)\s+", what)[0]
-        return [
-            Found(f"permissions?{urlencode({'tool': tool})}", f"Who can call {tool}?", "agents, conditions, and who approves", "grid")
-            for tool in _named(name, tools.names(place.workspace.id).values())
-        ]
+        return _to_who(place, what)
     return _to_cap(place, what) if said["cap"] and place.may("budgets_view") else []
+
+
+def _to_who(place: Place, what: str) -> list[Found]:
+    """The answer's own address, with the amount that was asked about."""
+    name = re.split(r"\s+(?:over|above|more\s+than|for|with|of)\s+", what.rstrip("? "))[0]
+    versions = dict(tools.active(place.workspace.id).values_list("tool__name", "id"))
+    meant = [tools.version(place.organisation.id, versions[each]) for each in _named(name, versions)]
+    asked = [(tool.name, whocan.question(what, tool)) for tool in meant]
+    return [
+        Found(
+            f"permissions/who?{urlencode(question)}",
+            f"Who can call {tool}{''.join(f' with {key[2:]} {value}' for key, value in question.items() if key != 'tool')}?",
+            "agents, conditions, and who approves",
+            "grid",
+        )
+        for tool, question in asked
+    ]
 
 
 def _to_stop(place: Place, what: str) -> list[Found]:

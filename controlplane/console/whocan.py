@@ -110,15 +110,17 @@ def _read(q: str, known: dict[str, str], place: Place) -> dict[str, str]:
     ]
     if len(meant) != 1:
         return {}
-    found = {"tool": meant[0]}
-    amount = _ABOVE.search(q)
-    schema = tools.schema(tools.version(place.organisation.id, known[meant[0]]).input_schema)
-    numeric = [
-        name for name, each in schema.get("properties", {}).items() if isinstance(each, dict) and each.get("type") in {"integer", "number"}
-    ]
+    return question(q, tools.version(place.organisation.id, known[meant[0]]))
+
+
+def question(words: str, tool: tools.Facts) -> dict[str, str]:
+    """The parameters of the question about this tool, with the amount that the words name where the tool takes exactly one number."""
+    found, amount = {"tool": tool.name}, _ABOVE.search(words)
+    properties = tools.schema(tool.input_schema).get("properties", {})
+    numeric = [name for name, each in properties.items() if isinstance(each, dict) and each.get("type") in {"integer", "number"}]
     if amount and len(numeric) == 1:
         value = float(amount[1].replace(",", ""))
         scaled = value * 100 if numeric[0].endswith("_cents") else value
-        above = re.search(r"over|above|more than", q, re.IGNORECASE)
+        above = re.search(r"over|above|more than", words, re.IGNORECASE)
         found[f"a.{numeric[0]}"] = str(int(scaled) + 1 if above else int(scaled))
     return found
