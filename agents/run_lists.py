@@ -44,6 +44,7 @@ class Wanted:
     agent: str = ""
     tool: str = ""
     refused: str = ""  # any, or a code, or a rule
+    call: str = ""  # the state of a call; with a tool or a refusal: of the same call
     waits: str = ""  # any, one, two
     facts: frozenset[str] = frozenset()
     after: datetime.datetime | None = None
@@ -57,7 +58,9 @@ class Wanted:
     @property
     def is_costly(self) -> bool:
         """Whether each run must be opened to know."""
-        return bool(self.tool or self.refused or self.waits or self.facts or self.among or self.over or self.under or self.ended_after)
+        return bool(
+            self.tool or self.refused or self.call or self.waits or self.facts or self.among or self.over or self.under or self.ended_after
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +154,8 @@ def _opened(found: QuerySet[Run], wanted: Wanted) -> QuerySet[Run]:
     """What is known only by looking at each run and its calls."""
     calls = Call.objects.filter(run_id=OuterRef("id"))
     conditions: list[Exists | Q] = list(wanted.among)
-    if wanted.tool:
-        conditions.append(Exists(calls.filter(name=wanted.tool)))
-    if wanted.refused:
-        conditions.append(Exists(calls.filter(_refused(wanted.refused))))
+    if wanted.tool or wanted.refused or wanted.call:
+        conditions.append(Exists(calls.filter(*_one_call(wanted))))
     if wanted.waits:
         tiers = [tier for tier in HUMANS if wanted.waits in ("any", tier.lower())]
         conditions += [Q(state=Run.State.WAITING), Exists(calls.filter(state=Call.State.HELD, tier__in=tiers))]
@@ -164,6 +165,13 @@ def _opened(found: QuerySet[Run], wanted: Wanted) -> QuerySet[Run]:
     conditions += [Q(**{f"{name}__gt": number}) for name, number in wanted.over.items()]
     conditions += [Q(**{f"{name}__lt": number}) for name, number in wanted.under.items()]
     return found.filter(*conditions)
+
+
+def _one_call(wanted: Wanted) -> list[Q]:
+    """What is said of a call holds for one and the same."""
+    found = [Q(name=wanted.tool)] if wanted.tool else []
+    found += [_refused(wanted.refused)] if wanted.refused else []
+    return found + ([Q(state=wanted.call)] if wanted.call else [])
 
 
 def _refused(by: str) -> Q:

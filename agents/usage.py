@@ -16,6 +16,7 @@ from agents.models import Agent, Pin
 
 MOST_RUNS = 500  # of one agent
 MOST_IN_ALL = 5_000  # of all agents of a workspace together: many agents share it
+UNUSED = datetime.timedelta(days=60)  # a tool or a grant is unused when it is older than this and was not used for so long
 ENOUGH = 30  # runs that are over: under this a rate is not judged
 # The newest runs of each agent, or of one, found by the index of their list. It stands before the three that follow.
 _NEWEST = """
@@ -39,6 +40,14 @@ _DETAIL = """,
     FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL'
     WHERE %(name)s = '' OR c.name = %(name)s GROUP BY GROUPING SETS ((1, 2, 3, 4, 5), (1, 2))
 """
+_OUTCOMES = """
+    SELECT grouping(state, code, slug), coalesce(state, code, slug), count(*), count(DISTINCT run)
+    FROM (SELECT n.run, n.slug, c.state, coalesce(CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END, '') AS code
+          FROM newest n JOIN agents_call c
+          ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL' AND c.name = %(name)s) each
+    GROUP BY GROUPING SETS ((), (state), (code), (slug))
+"""
+_GROUPED = {7: "", 3: "state", 5: "code", 6: "agent"}  # what `grouping()` says of each row of it
 _FAULTS = """
     SELECT fault ->> 'pointer', count(*)
     FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run AND c.kind = 'TOOL' AND c.name = %(name)s,
@@ -142,6 +151,14 @@ class Detail:
         return self.states.get("FAILED", 0) + self.states.get("IN_DOUBT", 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many calls, in so many runs: the runs are the rows that a list shows."""
+
+    calls: int
+    runs: int
+
+
 def by_pair(organisation: str, workspace: str, *, since: datetime.datetime) -> tuple[dict[tuple[str, str], Pair], frozenset[str]]:
     """((agent, tool) -> use, the agents of whom only the newest runs were counted). Call inside `tenancy.within`."""
     found: dict[tuple[str, str], Pair] = {}
@@ -184,6 +201,15 @@ def of_tools(
         one.agents[slug] = one.agents.get(slug, 0) + calls
         if code:
             one.codes[code] = one.codes.get(code, 0) + calls
+    return found
+
+
+def outcomes(organisation: str, workspace: str, *, since: datetime.datetime, name: str) -> dict[str, dict[str, Count]]:
+    """One tool's calls: all of them (under ""), by `state`, by `code` of refusal and by `agent`. Call inside `tenancy.within`."""
+    found: dict[str, dict[str, Count]] = {by: {} for by in _GROUPED.values()}
+    asked = {"name": name, "most": _most_of_each(workspace)}
+    for grouping, value, calls, runs in _rows(_NEWEST + _OUTCOMES, organisation, workspace, since, **asked):
+        found[_GROUPED[grouping]][value or ""] = Count(calls, runs)
     return found
 
 

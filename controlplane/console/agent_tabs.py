@@ -58,7 +58,7 @@ def passport(_request: HttpRequest, place: Place, agent: Agent, shown: Context) 
 
 def health(_request: HttpRequest, place: Place, agent: Agent, shown: Context) -> Context:
     """How it did in 30 days, and whether that is enough to judge by."""
-    since = shown["now"] - MONTH
+    since = (shown["now"] - MONTH).replace(second=0, microsecond=0)
     used = usage.of_tools(place.organisation.id, place.workspace.id, since=since, agent=agent.id)
     codes: dict[str, int] = {}
     for one in used.values():
@@ -72,7 +72,7 @@ def health(_request: HttpRequest, place: Place, agent: Agent, shown: Context) ->
         "codes": sorted(codes.items(), key=lambda pair: -pair[1]),
         "used": sorted(used.items(), key=lambda pair: -pair[1].calls),
         "decided": writes,
-        "since": since.date().isoformat(),
+        "since": f"{since:%Y-%m-%dT%H:%M}",
         "enough": usage.ENOUGH,
         "most": usage.MOST_RUNS,
         "purse": reservations.balance("agent", agent.id) if place.may("budgets_view") else None,
@@ -149,7 +149,7 @@ def _said(body: str) -> list[tuple[str, str]]:
 
 def _cells(place: Place, agent: Agent) -> list[cells.Cell]:
     columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
-    return cells.field(place, [agent], columns, unused_days=60).cells
+    return cells.field(place, [agent], columns).cells
 
 
 def _changes(old: AgentVersion, new: AgentVersion) -> list[dict[str, Any]]:

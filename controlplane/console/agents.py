@@ -32,7 +32,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     """Every agent of the workspace: its authority and its health in one row."""
     text, stage = asked.text(request, "q").lower(), asked.text(request, "stage")
     everyone = list(contracts.in_workspace(place.workspace.id))
-    since = timezone.now() - WEEK
+    since = (timezone.now() - WEEK).replace(second=0, microsecond=0)
     week = runs.tally(place.workspace.id, since=since, by="agent_id")
     refused: dict[str, int] = {}
     for (agent, _), pair in usage.by_pair(place.organisation.id, place.workspace.id, since=since)[0].items():
@@ -64,7 +64,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "q": text,
         "stage": stage,
         "stages": dict(Agent.Stage.choices),
-        "since": since.date().isoformat(),
+        "since": f"{since:%Y-%m-%dT%H:%M}",
         "enough": usage.ENOUGH,
     }
     return render.page(request, "agents/list.html", context)

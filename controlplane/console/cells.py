@@ -53,7 +53,7 @@ class Field:
         return isinstance(self.stage.compiled, cedar.Compiled)
 
 
-def field(place: Place, agents: Sequence[Agent], columns: Sequence[tools.Facts], *, unused_days: int) -> Field:
+def field(place: Place, agents: Sequence[Agent], columns: Sequence[tools.Facts], *, unused_days: int = usage.UNUSED.days) -> Field:
     """The cells, marked. The number of queries does not depend on how many there are."""
     stage = rehearsal.prepare(place.organisation.id, place.workspace.id)
     ground, now = stage.ground(), timezone.now()

@@ -21,7 +21,7 @@ from controlplane.console.frame import Place
 def cell(request: HttpRequest, place: Place, slug: str, name: str) -> HttpResponse:
     """Why this agent may or may not call this tool; with arguments in the address, what the gate would say of that call."""
     agent, tool = agents.get(place, slug), _tool(place, name)
-    found = cells.field(place, [agent], [tool], unused_days=60)
+    found = cells.field(place, [agent], [tool])
     one = found.cells[0]
     fields, _ = typed.read(tools.schema(tool.input_schema), request.GET.dict())
     context: dict[str, Any] = {

@@ -32,7 +32,7 @@ def person(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
         raise Http404 from absent
     agents = list(contracts.in_use(place.workspace.id))
     columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
-    table = deciders.table(place, cells.field(place, agents, columns, unused_days=60))
+    table = deciders.table(place, cells.field(place, agents, columns))
     held = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
     context: dict[str, Any] = {
         "member": member,

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from agents import contracts, seats, tools
+from agents import contracts, seats, tools, usage
 from agents.models import Agent
 from controlplane.console import asked, cells, deciders, frame, render
 from controlplane.console.cells import Cell
@@ -25,7 +25,7 @@ IDLE = (7, 30, 60, 90)
 def matrix(request: HttpRequest, place: Place) -> HttpResponse:
     """The matrix, or with `?view=list` the same as a list, or with `?format=csv` as a file. `?only=` keeps what is marked."""
     by, only, idle = (asked.text(request, name) for name in ("by", "only", "idle"))
-    by, days = by if by in VIEWS else "system", int(idle) if idle in map(str, IDLE) else 60
+    by, days = by if by in VIEWS else "system", int(idle) if idle in map(str, IDLE) else usage.UNUSED.days
     is_list, is_file = asked.text(request, "view") == "list", asked.text(request, "format") == "csv"
     agents = list(contracts.in_use(place.workspace.id))
     columns = tools.facts_of_active(place.organisation.id, place.workspace.id)

@@ -10,7 +10,7 @@ from django.db.models import Exists
 from django.http import HttpRequest
 
 from agents import run_lists
-from agents.models import Run
+from agents.models import Call, Run
 from approvals import requests
 from budgets import money, reservations
 from controlplane.console import asked, lists, terms
@@ -60,6 +60,11 @@ QUALIFIERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "tool": (_plain, "tool:NAME", "runs that called a tool"),
     "has": (terms.one_of(*run_lists.FACTS), "has:wrote", "wrote, refused, asked, cap or loop"),
     "refused": (_plain, "refused:schema", "refused by a rule, by a code such as schema, or by any"),
+    "call": (
+        terms.one_of(*(name.lower() for name in Call.State.values)),
+        "call:in_doubt",
+        "runs with a call in a state; of the tool, if one is named",
+    ),
     "waiting": (terms.one_of("any", "one", "two"), "waiting:two", "runs that wait for one human or for two"),
     "approver": (_plain, "approver:NAME", "runs of which this person approved something"),
     "cost": (_compared(money.parse, "cost:>0.40"), "cost:>0.40", "dearer or cheaper runs"),
@@ -71,7 +76,7 @@ QUALIFIERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
 
 # qualifier -> the field of `run_lists.Wanted` that takes its value as it is
 FIELDS = {"status": "state", "waiting": "waits", "ended": "ended_after"} | {
-    name: name for name in ("agent", "tool", "refused", "after", "before")
+    name: name for name in ("agent", "tool", "refused", "call", "after", "before")
 }
 
 
@@ -120,7 +125,7 @@ def wanted(meant: list[tuple[str, Any]], words: list[str]) -> run_lists.Wanted:
     under: dict[str, int] = {}
     for name, value in meant:
         if name in FIELDS:
-            said[FIELDS[name]] = value.upper() if name == "status" else value
+            said[FIELDS[name]] = value.upper() if name in {"status", "call"} else value
         elif name == "has":
             facts.add(value)
         elif name == "approver":

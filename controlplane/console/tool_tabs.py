@@ -4,6 +4,7 @@ import datetime
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest
 
@@ -12,9 +13,13 @@ from agents.models import ToolVersion
 from controlplane import rehearsal
 from controlplane.console import agent_tabs, asked, cells, explaining, typed
 from controlplane.console.frame import Place
+from controlplane.templatetags import ui
 
 TABS = {"overview": "Overview", "schema": "Schema", "try": "Try it", "usage": "Usage", "rules": "Rules", "history": "History"}
-MONTH = datetime.timedelta(days=30)
+PERIODS = {"7": "7 days", "30": "30 days"}
+USUAL = "7"  # what the list of tools counts
+# What becomes of a call, in the order it is told; every state is one of them, so that they add up.
+ENDS = ("APPLIED", "REFUSED", "DENIED", "EXPIRED", "VOID", "FAILED", "IN_DOUBT", "DRAFTED", "HELD", "APPROVED", "ADMITTED", "SENDING")
 RULES = (
     "enum",
     "const",
@@ -84,15 +89,39 @@ def attempt(request: HttpRequest, place: Place, shown: Context) -> Context:
     }
 
 
-def used(_request: HttpRequest, place: Place, shown: Context) -> Context:
-    """How it was called in 30 days: by outcome, by code, by agent, and which arguments were wrong."""
-    since, name = shown["now"] - MONTH, shown["tool"].name
-    found = usage.of_tools(place.organisation.id, place.workspace.id, since=since, name=name).get(name)
+def since(now: datetime.datetime, days: str) -> datetime.datetime:
+    """From when a period counts, to the minute: as an address says it, so that the runs behind a number are those that were counted."""
+    return (now - datetime.timedelta(days=int(days))).replace(second=0, microsecond=0)
+
+
+def used(request: HttpRequest, place: Place, shown: Context) -> Context:
+    """How it was called: by outcome, by code, by agent, and which arguments were wrong. Each number leads to its runs."""
+    days, name = asked.text(request, "days"), shown["tool"].name
+    days = days if days in PERIODS else USUAL
+    start, here = since(shown["now"], days), (place.organisation.id, place.workspace.id)
+    found = usage.of_tools(*here, since=start, name=name).get(name)
+    counted = usage.outcomes(*here, since=start, name=name)
+
+    def behind(*terms: str) -> str:
+        words = " ".join((f"tool:{name}", *terms))
+        return f"{place.root}/runs?{urlencode({'q': words, 'since': f'{start:%Y-%m-%dT%H:%M}'})}" if place.may("runs_view") else ""
+
+    def rows(by: str, qualifier: str) -> list[tuple[str, usage.Count, str]]:
+        common = sorted(((value, each) for value, each in counted[by].items() if value), key=lambda pair: -pair[1].calls)
+        return [(value, each, behind(f"{qualifier}:{value}")) for value, each in common[:20]]
+
+    states = [
+        (ui.STATES[state][0], counted["state"][state], behind(f"call:{state.lower()}")) for state in ENDS if state in counted["state"]
+    ]
     return {
         "use": found,
-        "codes": sorted(found.codes.items(), key=lambda pair: -pair[1]) if found else [],
-        "callers": sorted(found.agents.items(), key=lambda pair: -pair[1])[:20] if found else [],
-        "faults": usage.faults(place.organisation.id, place.workspace.id, since=since, name=name) if found else {},
+        "period": PERIODS[days],
+        "periods": [(key, words, asked.address(request, days=key)) for key, words in PERIODS.items()],
+        "days": days,
+        "outcomes": [("Calls", counted[""][""], behind()), *states],
+        "codes": rows("code", "refused"),
+        "callers": rows("agent", "agent"),
+        "faults": usage.faults(*here, since=start, name=name) if found else {},
         "most": usage.MOST_RUNS,
     }
 
@@ -105,7 +134,7 @@ def rules(_request: HttpRequest, place: Place, shown: Context) -> Context:
     if row is None or shown["tool"].state != "ACTIVE":
         return {"cells": []}
     agents = list(contracts.in_use(place.workspace.id))
-    found = cells.field(place, agents, [tools.version(place.organisation.id, row.id)], unused_days=60)
+    found = cells.field(place, agents, [tools.version(place.organisation.id, row.id)])
     return {"cells": [cell for cell in found.cells if cell.access.word != "NOT_PINNED"]}
 
 

@@ -1,6 +1,5 @@
 """Tools: what is registered, how a person classified it, how it is used, what the rules make of it; and confirming or retiring one."""
 
-import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -15,9 +14,6 @@ from audit import outcomes, tenancy
 from budgets import money
 from controlplane.console import asked, frame, lists, render, tool_tabs
 from controlplane.console.frame import Place
-
-WEEK = datetime.timedelta(days=7)
-UNUSED = datetime.timedelta(days=60)
 
 
 def standing(row: ToolVersion) -> str:
@@ -34,7 +30,10 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     text, kind, risk, only = (asked.text(request, name) for name in ("q", "kind", "risk", "only"))
     everything, now = list(tools.all_versions(place.workspace.id)), timezone.now()
     agents = tools.pin_counts(place.workspace.id, by="tool")
-    used = usage.of_tools(place.organisation.id, place.workspace.id, since=now - WEEK, last_since=now - UNUSED)
+    used = usage.of_tools(
+        place.organisation.id, place.workspace.id, since=tool_tabs.since(now, tool_tabs.USUAL), last_since=now - usage.UNUSED
+    )
+    unused = {row.tool.name for row in everything if row.tool.name not in used and row.tool.created_at < now - usage.UNUSED}
     stopped = {(stop.scope, stop.target) for stop in stops.engaged()}
     found = [
         row
@@ -42,7 +41,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         if text.lower() in f"{row.tool.name} {row.title} {row.tool.connector.slug}".lower()
         and (not kind or row.is_write == (kind == "write"))
         and (not risk or row.risk == risk)
-        and (only != "unused" or row.tool.name not in used)
+        and (only != "unused" or row.tool.name in unused)
     ]
     after = lists.after_name(asked.text(request, "after", longest=400))
     found, further = lists.cut_by_name([row for row in found if row.tool.name > after], "tool.name")
@@ -52,6 +51,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
             "standing": standing(row),
             "agents": agents.get(row.tool_id, 0),
             "used": used.get(row.tool.name),
+            "unused": row.tool.name in unused,
             "stopped": bool({("tool", row.tool_id), ("connector", row.tool.connector_id)} & stopped),
         }
         for row in found
@@ -59,8 +59,13 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     context = {"rows": rows, "everything": len(everything), "q": text, "kind": kind, "risk": risk, "only": only}
     context["next"] = asked.address(request, after=further) if further else ""
     context["first"] = asked.address(request, after="") if after else ""
-    unused = sum(row.tool.name not in used for row in everything)
-    return render.page(request, "tools/list.html", context | {"risks": ToolVersion.Risk.values, "unused": unused})
+    context |= {
+        "risks": ToolVersion.Risk.values,
+        "unused": len(unused),
+        "idle": usage.UNUSED.days,
+        "period": tool_tabs.PERIODS[tool_tabs.USUAL],
+    }
+    return render.page(request, "tools/list.html", context)
 
 
 @require_safe

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from agents import contracts, drafts, identity, offers, organisations, seats, stops, tools, usage
-from agents.models import Agent, Run
+from agents.models import Agent, Call, Run, Tool
 from audit import log, tenancy
 from budgets import caps
 from controlplane.connectors import builtin
@@ -209,8 +209,14 @@ def test_a_use_of_weeks_ago_is_the_last_use_and_not_one_of_this_week(world: Worl
         return {name: (one.calls, one.undone, one.last is not None) for name, one in used.items()}
 
     def unused() -> int:
-        return text(visit(world, "olga", "tools")).count("Not in 60 d</span>")
+        page = visit(world, "olga", "tools")
+        assert page.context["unused"] == text(page).count("Not in 60 d</span>")
+        return int(page.context["unused"])
 
+    assert unused() == 0  # nothing here is as old as that
+    assert "not yet" in text(visit(world, "olga", "tools"))
+    with tenancy.within(world.organisation):
+        Tool.objects.update(created_at=now - datetime.timedelta(days=100))
     assert found() == {"get_account": (1, 0, True), "pay": (2, 1, True)}
     without = unused()
     for days, expected in ((30, {"get_account": (0, 0, True), "pay": (0, 0, True)}), (90, {})):
@@ -218,6 +224,52 @@ def test_a_use_of_weeks_ago_is_the_last_use_and_not_one_of_this_week(world: Worl
             Run.objects.filter(id=run.run.id).update(started_at=now - datetime.timedelta(days=days))
         assert found() == expected
         assert unused() == without + 2 - len(expected)
+
+
+def test_the_numbers_of_a_tools_use_add_up_and_each_leads_to_the_runs_it_counts(world: World) -> None:
+    world.start().call("pay", {"account": "a", "amount": 5})
+    world.start().call("pay", {"account": "a", "amount": 50})  # waits
+    twice = world.start()
+    twice.call("pay", {"account": "a", "amount": 901})
+    twice.call("pay", {"account": "b", "amount": 902})
+    mixed = world.start()
+    mixed.call("pay", {"account": "a", "amount": "much"})
+    mixed.call("get_account", {"account": "a"})
+    unlike = world.start()
+    unlike.call("get_account", {"account": 5})  # refused, but another tool
+    unlike.call("pay", {"account": "c", "amount": 6})
+    old = world.start()
+    old.call("pay", {"account": "a", "amount": 7})
+    failed = world.start().call("pay", {"account": "a", "amount": 8}).call
+    with tenancy.within(world.organisation):
+        Run.objects.filter(id=old.run.id).update(started_at=timezone.now() - datetime.timedelta(days=10))
+        Call.objects.filter(id=failed).update(state="IN_DOUBT")
+    client, here = signed_in(world, "olga"), root_of(world)
+    listed = text(client.get(f"{here}/tools"))
+    for days, calls in (("", 7), ("30", 8)):
+        page = client.get(f"{here}/tools/pay?tab=usage&days={days}")
+        (whole, *states), codes, callers = (page.context[name] for name in ("outcomes", "codes", "callers"))
+        assert whole[1].calls == calls == sum(each.calls for _, each, _ in states) == sum(each.calls for _, each, _ in callers)
+        assert {words for words, _, _ in states} == {"Done", "Refused", "Waiting", "In doubt"}
+        assert dict((code, (count.calls, count.runs)) for code, count, _ in codes) == {"policy_denied": (2, 1), "invalid_arguments": (1, 1)}
+        for words, count, address in (whole, *states, *codes, *callers):
+            rows = set(re.findall(r"/runs/(R-\w+)", text(client.get(address))))
+            assert len(rows) == count.runs, (days, words)
+            assert address.replace("&", "&amp;") in text(page)
+        assert f'tab=usage">{calls}</a>' in listed or days == "30"
+
+
+def test_numbers_of_an_agents_health_lead_to_runs_of_the_same_days(world: World) -> None:
+    world.start().call("pay", {"account": "a", "amount": 901})
+    world.start().call("get_account", {"account": "a"})
+    client, here = signed_in(world, "olga"), root_of(world)
+    page = text(client.get(f"{here}/agents/teller?tab=health"))
+    counted = {
+        word: re.findall(rf'href="([^"]+{word}[^"]*)"', page)[0].replace("&amp;", "&")
+        for word in ("has%3Aloop", "tool%3Apay", "policy_denied")
+    }
+    rows = {word: len(set(re.findall(r"/runs/(R-\w+)", text(client.get(address))))) for word, address in counted.items()}
+    assert rows == {"has%3Aloop": 0, "tool%3Apay": 1, "policy_denied": 1}
 
 
 @pytest.mark.parametrize(
