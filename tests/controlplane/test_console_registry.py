@@ -251,7 +251,7 @@ def test_the_numbers_of_a_tools_use_add_up_and_each_leads_to_the_runs_it_counts(
         (whole, *states), codes, callers = (page.context[name] for name in ("outcomes", "codes", "callers"))
         assert whole[1].calls == calls == sum(each.calls for _, each, _ in states) == sum(each.calls for _, each, _ in callers)
         assert {words for words, _, _ in states} == {"Done", "Refused", "Waiting", "In doubt"}
-        assert dict((code, (count.calls, count.runs)) for code, count, _ in codes) == {"policy_denied": (2, 1), "invalid_arguments": (1, 1)}
+        assert {code: (count.calls, count.runs) for code, count, _ in codes} == {"policy_denied": (2, 1), "invalid_arguments": (1, 1)}
         for words, count, address in (whole, *states, *codes, *callers):
             rows = set(re.findall(r"/runs/(R-\w+)", text(client.get(address))))
             assert len(rows) == count.runs, (days, words)
