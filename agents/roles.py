@@ -1,5 +1,7 @@
 """The roles and what each may do (ui.md 3.3): sets of object permissions, written noun by noun."""
 
+from collections.abc import Iterable
+
 
 def _may(**verbs: str) -> frozenset[str]:
     return frozenset(f"{noun}_{verb}" for noun, listed in verbs.items() for verb in listed.split())
@@ -71,6 +73,11 @@ ROLES: dict[str, frozenset[str]] = {
     ),
     "viewer": _may(runs="view read", agents="view", tools="view"),
 }
+
+
+def permissions(held: Iterable[str]) -> frozenset[str]:
+    """What these roles give together."""
+    return frozenset().union(*(ROLES[role] for role in held))
 
 
 def giving(permission: str) -> set[str]:

@@ -44,11 +44,17 @@ def remove(*, by: Principal, member: Member, workspace: Workspace, role: str) ->
 
 
 def leave(*, by: Principal, member: Member) -> None:
-    """End a membership. Raises Conflict for the last owner or the last approver of a workspace."""
+    """End a membership, by whoever manages members in each workspace where this one has a role.
+
+    Raises Forbidden; Conflict for the last owner or the last approver of a workspace.
+    """
     with tenancy.within(by.organisation):
+        organisations.where(by, "members_manage")
         seats: dict[Workspace, set[str]] = {}
         for seat in Seat.objects.filter(member=member, member__is_active=True).select_related("workspace"):
             seats.setdefault(seat.workspace, set()).add(seat.role)
+        for workspace in seats:
+            organisations.require(by, "members_manage", workspace.id)
         for workspace, given_up in sorted(seats.items(), key=lambda each: each[0].id):
             _keep(member, workspace, given_up)
         organisations.deactivate(by=by, member=member)

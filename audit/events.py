@@ -74,6 +74,7 @@ CATALOGUE: dict[str, str] = {
     "view.saved": "A filtered list was saved under a name.",
     "view.removed": "A saved view was removed.",
     "session.signed_in": "A person signed in.",
+    "session.ended": "A person was signed out of every browser.",
     "audit.read": "The audit log was read.",
     "audit.exported": "The audit log was exported.",
     "demo.triggered": "A story of the demo was started.",

@@ -96,6 +96,7 @@ PUBLIC_URL = env("REMIT_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")  # lin
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"  # reading a message writes nothing
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE = PUBLIC_URL.startswith("https://")
+SESSION_ENGINE = "agents.sessions"  # Django's, with the user beside each, so that somebody's can be ended
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_NAME = "__Host-remit" if SECURE else "remit"
 SESSION_COOKIE_AGE = 12 * 3600

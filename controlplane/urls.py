@@ -138,6 +138,8 @@ console: list[URLPattern | URLResolver] = [
     path("members/add", pages_members.add),
     path("members/<str:identifier>", pages_members.person),
     path("members/<str:identifier>/role", pages_members.role),
+    path("members/<str:identifier>/sessions", pages_members.sign_out),
+    path("members/<str:identifier>/remove", pages_members.remove),
     path("health", pages_health.show),
     path("audit", pages_audit.listed),
     path("audit/export", pages_audit.export),

@@ -2,7 +2,7 @@
 
 from agents.models.answers import Answer
 from agents.models.identity import Agent, AgentVersion, Capability, Key, Pin, Stop
-from agents.models.organisations import Member, Organisation, SavedView, Seat, Workspace, WorkspacePermission
+from agents.models.organisations import Member, Organisation, SavedView, Seat, Session, Workspace, WorkspacePermission
 from agents.models.policies import PolicySet
 from agents.models.runs import Call, Effect, Repeat, Run, Step, Work
 from agents.models.tools import Connector, Owned, Tool, ToolVersion
@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "SavedView",
     "Seat",
+    "Session",
     "Step",
     "Stop",
     "Tool",

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from guardian.models import UserObjectPermissionBase
 
@@ -79,6 +80,12 @@ class Member(tenancy.Tenant):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation_id", "user"], name="member_once")]
+
+
+class Session(AbstractBaseSession):
+    """A signed-in browser. Like the account it is of no organisation; it names its user, so that somebody's can be ended."""
+
+    user = models.BigIntegerField(null=True, db_index=True)
 
 
 class Seat(tenancy.Tenant):

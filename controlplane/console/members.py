@@ -1,18 +1,22 @@
-"""Members: who is here, which roles they hold in this workspace and what those allow; give and take a role, add a person."""
+"""Members: who is here, which roles they hold in this workspace and what those allow; give and take a role, sign out, remove, add."""
 
+from collections.abc import Collection
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import contracts, organisations, roles, seats, tools
+from agents import contracts, organisations, roles, seats, sessions, tools
 from agents.models import Member, Workspace
 from audit import outcomes, tenancy
 from controlplane.console import agent_tabs, asked, cells, coverage, deciders, frame, lists, render
 from controlplane.console.frame import Place
+
+ABILITIES = dict(Workspace._meta.permissions)
 
 
 @require_safe
@@ -26,36 +30,23 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
 @frame.page("members_manage", at="members")
 def person(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """What one person can do here: their permissions in words, what they may approve, the agents they own."""
-    try:
-        member = organisations.member(asked.identifier(identifier))
-    except organisations.NotFound as absent:
-        raise Http404 from absent
-    agents = list(contracts.in_use(place.workspace.id))
-    columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
-    table = deciders.table(place, cells.field(place, agents, columns))
-    held = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
-    context: dict[str, Any] = {
-        "member": member,
-        "roles": _roles(member, place),
-        "abilities": [(name, words, name in held) for name, words in Workspace._meta.permissions],
-        "line": next((line for line in table.lines if line.member.id == member.id), None),
-        "decided": table.tools,
-        "owns": [agent for agent in agents if agent.owner.person == member.person],
-        "seen": organisations.account(organisations.acting(member)).last_login,
-        "entries": agent_tabs.told(place, member.id),
-    }
-    return render.page(request, "members/person.html", context)
+    return _person(request, place, _get(identifier))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @frame.page("members_manage", at="members")
 def role(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
-    """Give a role, or take it. Nobody gives themselves one, and the last owner of a workspace stays its owner."""
+    """Give a role, or take it: looking shows what the person could do then and could not before, the button does it.
+
+    Nobody gives themselves one, and the last owner of a workspace stays its owner.
+    """
+    if request.method != "POST":
+        return _change(request, place, _get(identifier), request.GET)
     name, act = request.POST.get("role", ""), request.POST.get("act", "")
     try:
         with tenancy.within(place.organisation.id):
             organisations.require(place.principal, "members_manage", place.workspace.id)
-            member = organisations.member(identifier)
+            member = _get(identifier)
             if act == "grant":
                 seats.grant(by=place.principal, member=member, workspace=place.workspace, role=name)
             elif act == "take" and name in _roles(member, place):
@@ -64,12 +55,38 @@ def role(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
                 raise organisations.Conflict(
                     "There is no such role to take.", rule="roles", current=name[:40], next_step="Look at the list again."
                 )
-    except organisations.NotFound as absent:
-        raise Http404 from absent
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
-            return _show(request, place, refused=refused)
+            return _change(request, place, _get(identifier), request.POST, refused=refused)
+    messages.success(request, f"{member.name} {'is' if act == 'grant' else 'is no longer'} {name} in {place.workspace.name}.")
     return redirect(f"{place.root}/members#{identifier}")
+
+
+@require_POST
+@frame.page("members_manage", at="members")
+def sign_out(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """End this person's sessions, on whatever machine."""
+    with tenancy.within(place.organisation.id):
+        member = _get(identifier)
+        ended = sessions.end(by=place.principal, member=member, workspace=place.workspace.id)
+    messages.success(request, f"{member.name} is signed out: {ended} session{'s' if ended != 1 else ''} ended.")
+    return redirect(f"{place.root}/members/{member.id}")
+
+
+@require_POST
+@frame.page("members_manage", at="members")
+def remove(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
+    """End a membership, and the sessions with it. The last owner and the last approver of a workspace stay."""
+    try:
+        with tenancy.within(place.organisation.id):
+            member = _get(identifier)
+            seats.leave(by=place.principal, member=member)
+            sessions.end(by=place.principal, member=member, workspace=place.workspace.id)
+    except outcomes.Refused as refused:
+        with tenancy.within(place.organisation.id, read_only=True):
+            return _person(request, place, _get(identifier), refused=refused)
+    messages.success(request, f"{member.name} is no longer a member.")
+    return redirect(f"{place.root}/members#{member.id}")
 
 
 @require_POST
@@ -88,6 +105,61 @@ def add(request: HttpRequest, place: Place) -> HttpResponse:
         with tenancy.within(place.organisation.id, read_only=True):
             return _show(request, place, refused=refused, typed=typed)
     return redirect(f"{place.root}/members#{member.id}")
+
+
+def _get(identifier: str) -> Member:
+    """Call inside `tenancy.within`. Raises Http404."""
+    try:
+        return organisations.member(asked.identifier(identifier))
+    except organisations.NotFound as absent:
+        raise Http404 from absent
+
+
+def _person(request: HttpRequest, place: Place, member: Member, *, refused: outcomes.Refused | None = None) -> HttpResponse:
+    agents = list(contracts.in_use(place.workspace.id))
+    columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
+    table = deciders.table(place, cells.field(place, agents, columns))
+    held = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
+    context: dict[str, Any] = {
+        "member": member,
+        "is_me": member.person == place.principal.person,
+        "roles": _roles(member, place),
+        "abilities": [(name, words, name in held) for name, words in ABILITIES.items()],
+        "line": next((line for line in table.lines if line.member.id == member.id), None),
+        "decided": table.tools,
+        "owns": [agent for agent in agents if agent.owner.person == member.person],
+        "seen": organisations.account(organisations.acting(member)).last_login,
+        "sessions": sessions.live([member.user_id]).get(member.user_id, 0),
+        "entries": agent_tabs.told(place, member.id),
+        "refused": refused.as_dict() if refused else None,
+    }
+    return render.page(request, "members/person.html", context, status=render.status_of(refused) if refused else 200)
+
+
+def _change(
+    request: HttpRequest, place: Place, member: Member, said: QueryDict, *, refused: outcomes.Refused | None = None
+) -> HttpResponse:
+    """What a person could do after a change of roles, and could not before, and the other way round."""
+    held, name, act = _roles(member, place), said.get("role", ""), said.get("act", "")
+    would = {"grant": {*held, name}, "take": set(held) - {name}}.get(act) if name in roles.ROLES else None
+    before, after = roles.permissions(held), roles.permissions(held if would is None else would)
+    context: dict[str, Any] = {
+        "member": member,
+        "held": held,
+        "free": [each for each in reversed(roles.ROLES) if each not in held],
+        "role": name,
+        "act": act,
+        "is_change": would is not None and would != set(held),
+        "gained": _words(after - before),
+        "lost": _words(before - after),
+        "refused": refused.as_dict() if refused else None,
+    }
+    return render.page(request, "members/role.html", context, status=render.status_of(refused) if refused else 200)
+
+
+def _words(permissions: Collection[str]) -> list[str]:
+    """What permissions let a person do, in words."""
+    return [words for name, words in ABILITIES.items() if name in permissions]
 
 
 def _check(typed: dict[str, str]) -> None:
@@ -126,19 +198,21 @@ def _show(
     everybody = sorted(organisations.members(), key=lambda each: _standing(each, place))
     after = lists.unpacked(request.GET.get("after", "") if request.method == "GET" else "", int, str, str)
     found = [each for each in everybody if after is None or _standing(each, place) > tuple(after)]
+    live = sessions.live([member.user_id for member in found[: lists.SHOWN]])
     for member in found[: lists.SHOWN]:
         held = _roles(member, place)
-        abilities = sorted({permission for role in held for permission in roles.ROLES[role]})
+        abilities = _words(roles.permissions(held))
         is_me = member.person == place.principal.person
         seen = last.get(member.user_id)
-        rows.append((member, held, [name for name in reversed(roles.ROLES) if name not in held], abilities, is_me, seen))
+        free = [name for name in reversed(roles.ROLES) if name not in held]
+        rows.append((member, held, free, abilities, is_me, seen, live.get(member.user_id, 0)))
     further = lists.packed(*_standing(found[lists.SHOWN - 1], place)) if len(found) > lists.SHOWN else ""
     context: dict[str, Any] = {
         "rows": rows,
         "everybody": len(everybody),
         "next": asked.address(request, after=further) if further else "",
         "first": asked.address(request, after="") if after else "",
-        "roles": [(name, sorted(allowed)) for name, allowed in roles.ROLES.items()],
+        "roles": [(name, _words(allowed)) for name, allowed in roles.ROLES.items()],
         "coverage": coverage.check(place),
         "refused": refused.as_dict() if refused else None,
         "typed": typed or {},

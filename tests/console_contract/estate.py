@@ -59,6 +59,7 @@ PAGES: dict[str, frozenset[str]] = {
     "budgets/two-people": frozenset({"owner", "finance"}),
     "members": frozenset({"owner", "admin"}),
     "members/<str:identifier>": frozenset({"owner", "admin"}),
+    "members/<str:identifier>/role": frozenset({"owner", "admin"}),
     "connect": frozenset({"owner", "admin", "builder"}),
     "audit": but("viewer"),  # their own part of it
     "audit/<str:identifier>": WHOLE_LOG,
@@ -89,6 +90,8 @@ ACTS: dict[str, frozenset[str]] = {
     "budgets/<str:level>/<str:target>/export": MONEY,
     "members/add": frozenset({"owner", "admin"}),
     "members/<str:identifier>/role": frozenset({"owner", "admin"}),
+    "members/<str:identifier>/sessions": frozenset({"owner", "admin"}),
+    "members/<str:identifier>/remove": frozenset({"owner", "admin"}),
     "audit/export": frozenset({"owner", "security", "auditor"}),
     "views/save": EVERYBODY,
     "views/<str:identifier>/remove": EVERYBODY,
@@ -184,7 +187,7 @@ def digest(organisation: str) -> dict[str, tuple[int, int]]:
         ).fetchall()
         found = {}
         for (table,) in tables:
-            if table not in {"django_session", "auth_user"}:
+            if table not in {"agents_session", "auth_user"}:
                 asked = f"select count(*), coalesce(sum(hashtext(t::text || t.xmin::text)::bigint), 0) from {table} t"
                 if table in {"audit_entry", "agents_step"}:  # a partitioned table has no xmin of its own to read; it is append-only
                     asked = f"select count(*), coalesce(sum(hashtext(t::text)::bigint), 0) from {table} t"

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from agents import arrivals, contracts, drafts, identity, offers, organisations, roles, tools
-from agents.models import Agent
+from agents.models import Agent, Tool
 from audit import log, tenancy
 from tests.controlplane import browsing
 
@@ -106,8 +106,10 @@ def test_usage_counts_codes_and_the_arguments_that_were_wrong(world):
     run.call("pay", {"account": "a", "amount": 950})
     page = browsing.browser(world, "ada").get("/tools/pay", tab="usage")
     assert page.context["use"].calls == 3
-    assert dict(page.context["codes"]) == {"invalid_arguments": 1, "policy_denied": 1}
+    assert {code: count.calls for code, count, _ in page.context["codes"]} == {"invalid_arguments": 1, "policy_denied": 1}
     assert page.context["faults"] == {"/amount": 1}
+    with tenancy.within(world.organisation):
+        Tool.objects.update(created_at=timezone.now() - datetime.timedelta(days=100))
     assert [row["row"].tool.name for row in browsing.browser(world, "ada").get("/tools", only="unused").context["rows"]] == [
         "close_account",
         "get_account",

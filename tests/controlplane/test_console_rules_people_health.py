@@ -5,7 +5,7 @@ import json
 import pytest
 from django.contrib.auth import get_user_model
 
-from agents import drafts, offers, organisations, policies, tools
+from agents import drafts, offers, organisations, policies, seats, tools
 from agents.models import Call
 from approvals import requests
 from audit import tenancy
@@ -77,6 +77,66 @@ def test_roles_are_given_and_taken_and_entered(world):
     assert olga.post(f"/members/{vera}/role", act="take", role="viewer").status_code == 302
     assert world.events()[-2:] == ["seat.granted", "seat.removed"]
     assert browsing.browser(world, "vera").get("/audit").status_code == 200
+
+
+def test_a_change_of_roles_says_first_what_it_gives_and_takes(world):
+    olga, vera, ann = browsing.browser(world, "olga"), world.members["vera"].id, world.members["ann"].id
+    entries = world.events()
+    given = olga.get(f"/members/{vera}/role", act="grant", role="auditor")
+    assert given.context["lost"] == []
+    assert {"Export the audit log", "See budgets"} <= set(given.context["gained"])
+    assert "See agents" not in given.context["gained"]  # held already
+    assert "Give the role auditor" in given.content.decode()
+    taken = olga.get(f"/members/{ann}/role", act="take", role="approver")
+    assert (taken.context["gained"], "Approve or deny" in taken.context["lost"]) == ([], True)
+    for nothing in ({}, {"act": "grant", "role": "viewer"}, {"act": "take", "role": "owner"}, {"act": "grant", "role": "emperor"}):
+        assert "What changes" not in olga.text(f"/members/{vera}/role", **nothing)
+    assert world.events() == entries
+    page = olga.text("/members")
+    assert f'method="post" action="{olga.root}/members/{vera}/role"' not in page
+    assert "See agents; " in page
+    assert "agents_view" not in page
+
+
+def test_somebodys_sessions_are_ended_and_nobody_elses(world):
+    olga, vera, ann = (browsing.browser(world, name) for name in ("olga", "vera", "ann"))
+    again = browsing.browser(world, "vera")
+    address = f"/members/{world.members['vera'].id}"
+    assert "2 sessions" in olga.text(address)
+    assert ann.post(f"{address}/sessions").status_code == 404
+    assert vera.get("/runs").status_code == 200
+    assert olga.post(f"{address}/sessions").status_code == 302
+    for ended in (vera, again):
+        assert ended.get("/runs").headers["Location"].startswith("/accounts/login/")
+        assert ended.client.get("/api/v1/runs").status_code == 401
+    assert ann.get("/runs").status_code == 200
+    assert world.events()[-1] == "session.ended"
+    assert "0 sessions" in olga.text(address)
+    assert browsing.browser(world, "vera").get("/runs").status_code == 200  # and may sign in again
+
+
+def test_a_member_is_removed_but_not_the_last_owner_or_approver(world):
+    olga, vera, address = browsing.browser(world, "olga"), browsing.browser(world, "vera"), f"/members/{world.members['vera'].id}"
+    assert vera.get("/runs").status_code == 200
+    assert browsing.browser(world, "sam").post(f"{address}/remove").status_code == 404
+    assert olga.post(f"{address}/remove").status_code == 302
+    assert vera.get("/runs").status_code == 302
+    assert browsing.browser(world, "vera").get("/runs").status_code == 404
+    assert world.events()[-2:] == ["member.deactivated", "session.ended"]
+    entries = world.events()
+    refused = olga.post(f"/members/{world.members['olga'].id}/remove")
+    assert refused.status_code == 422
+    assert "This is the last owner of the workspace." in refused.content.decode()
+    assert world.events() == entries
+    assert olga.get("/runs").status_code == 200
+
+
+def test_whoever_manages_one_workspace_removes_nobody_of_another(world):
+    world.join("adam", "admin")
+    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["vera"], workspace=world.other, role="viewer")
+    refused = browsing.browser(world, "adam").post(f"/members/{world.members['vera'].id}/remove")
+    assert refused.status_code == 403
+    assert browsing.browser(world, "vera").get("/runs").status_code == 200
 
 
 def test_nobody_raises_themselves_and_the_last_owner_stays(world):
