@@ -12,6 +12,8 @@ from agents.models import Agent, AgentVersion, Member, Pin, PolicySet, Workspace
 from agents.organisations import Principal
 from audit import canonical, ids, log, tenancy
 
+UNSAID = "Being connected: say here what it is for."  # the purpose of an agent that was just connected
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -74,6 +76,38 @@ def change(*, by: Principal, agent: Agent, changes: Mapping[str, Any]) -> None:
             _one_of(name, value, allowed.get(name, []))
         Agent.objects.filter(id=agent.id).update(**changes)
         log.append("agent.changed", by=by, subject=agent.id, workspace=agent.workspace_id, detail=dict(changes))
+
+
+def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
+    """Give an agent to somebody else: its hand-offs are theirs, and they decide about none of its calls from here on.
+
+    What waits already keeps who may not decide about it. Raises Conflict for whoever is no member with a role here; Forbidden for an owner
+    who could then decide themselves.
+    """
+    with tenancy.within(by.organisation):
+        organisations.require(by, "agents_manage", agent.workspace_id)
+        before = Member.objects.get(id=agent.owner_id)
+        if not owner.is_active or not owner.seats.filter(workspace_id=agent.workspace_id).exists():
+            raise organisations.Conflict(
+                "An agent is owned by a member with a role in its workspace.",
+                rule="agent owner",
+                current=owner.name,
+                limit="an active member with a role here",
+                next_step="Choose another person, or give them a role first.",
+            )
+        if by.person == before.person and by.person != owner.person and organisations.may(by, "approvals_decide", agent.workspace_id):
+            raise organisations.Forbidden(
+                "Whoever may approve does not give their own agent away: they could then decide about its calls.",
+                rule="separation of duties",
+                current=before.name,
+                limit="another person who manages agents",
+                who="another person who manages agents",
+                next_step="Ask one of them to change the owner.",
+            )
+        Agent.objects.filter(id=agent.id).update(owner=owner)
+        agent.owner = owner
+        detail = {"owner": owner.id, "name": owner.name, "before": before.name}
+        log.append("agent.owner_changed", by=by, subject=agent.id, workspace=agent.workspace_id, detail=detail)
 
 
 def publish(*, by: Principal, agent: Agent, goal: Goal, pinning: Pinning) -> AgentVersion:

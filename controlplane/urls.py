@@ -105,6 +105,8 @@ console: list[URLPattern | URLResolver] = [
     path("agents", pages_agents.listed),
     path("agents/<str:slug>", pages_agents.detail),
     path("agents/<str:slug>/change", pages_agents.change),
+    path("agents/<str:slug>/publish", pages_agents.publish),
+    path("agents/<str:slug>/owner", pages_agents.owner),
     path("agents/<str:slug>/keys", pages_keys.issue),
     path("agents/<str:slug>/keys/<str:identifier>/roll", pages_keys.roll),
     path("agents/<str:slug>/keys/<str:identifier>/revoke", pages_keys.revoke),

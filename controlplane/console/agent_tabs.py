@@ -1,4 +1,4 @@
-"""What each tab of an agent's page shows: passport, health, access, versions, keys, runs, history."""
+"""What each tab of an agent's page shows: passport, health, access, versions, keys, runs, history; and what may be changed."""
 
 import datetime
 import difflib
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from agents import identity, organisations, runs, sight, tools, usage
+from agents import contracts, identity, organisations, runs, sight, tools, usage
 from agents.models import Agent, AgentVersion
 from approvals import counts
 from audit import events, log
@@ -24,6 +24,7 @@ TABS = {
     "keys": "Keys",
     "runs": "Runs",
     "history": "History",
+    "change": "Change",
 }
 LIMITS = (
     ("steps", "Steps", ""),
@@ -40,6 +41,12 @@ MONTH = datetime.timedelta(days=30)
 RECENT = 20
 ENTRIES = 50
 Context = dict[str, Any]
+
+
+def open_to(place: Place, agent: Agent) -> dict[str, str]:
+    """The tabs that this person has; there is nothing to change for whoever does not manage agents, nor about a retired one."""
+    may_change = place.may("agents_manage") and agent.state != Agent.State.RETIRED
+    return {name: word for name, word in TABS.items() if name != "change" or may_change}
 
 
 def passport(_request: HttpRequest, place: Place, agent: Agent, shown: Context) -> Context:
@@ -124,6 +131,29 @@ def history(_request: HttpRequest, place: Place, agent: Agent, _shown: Context) 
     return {"entries": told(place, agent.id)}
 
 
+def change(_request: HttpRequest, place: Place, agent: Agent, shown: Context) -> Context:
+    """Its contract as a form for the next version, its owner, its end."""
+    version, now = shown["version"], pinned_now(place, agent)
+    named = [pin.name for pin in tools.pins(version.id)] if version else []
+    contract = {"purpose": version.purpose, "never": "\n".join(version.never), "output": version.output} if version else {}
+    return {
+        "typed": contract if not shown["unsaid"] else contract | {"purpose": ""},
+        "kept": now.tools,
+        "dropped": [name for name in named if name not in now.tools],
+        "people": [each for each in organisations.members(place.workspace) if each.is_active],
+    }
+
+
+def pinned_now(place: Place, agent: Agent) -> contracts.Pinning:
+    """What the version in use pins, without tools that are no longer active. Call inside `tenancy.within`."""
+    version = agent.version
+    if version is None:
+        return contracts.Pinning(prompt="", tools=())
+    active = set(tools.names(place.workspace.id).values())
+    kept = [pin.name for pin in tools.pins(version.id) if pin.name in active]
+    return contracts.Pinning(prompt=version.prompt, tools=kept, models=version.model_names)
+
+
 def told(place: Place, subject: str) -> list[dict[str, Any]] | None:
     """The log's entries about one thing in words, newest first; None for whoever may not read the log."""
     if not place.may("audit_view"):
@@ -185,4 +215,5 @@ FILL: dict[str, Callable[[HttpRequest, Place, Agent, Context], Context]] = {
     "keys": keys,
     "runs": recent,
     "history": history,
+    "change": change,
 }

@@ -18,6 +18,7 @@ from controlplane.console import agent_tabs, asked, frame, lists, render
 from controlplane.console.frame import Place
 
 WEEK = datetime.timedelta(days=7)
+CONTRACT = {"purpose": 4_000, "never": 10_000, "output": 4_000}  # what the form says, and how long it may be
 STAGES = {
     "READ_ONLY": "Reads only; every write is refused.",
     "DRAFT": "Writes become proposals that a person may apply within seven days.",
@@ -85,15 +86,58 @@ def change(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
         agent = get(place, slug)
     changes = {name: request.POST[name] for name in ("stage", "state") if request.POST.get(name)}
     try:
-        if changes.get("state") == Agent.State.RETIRED:
-            raise organisations.Conflict("An agent is not retired here.", rule="state", next_step="Use PATCH /api/v1/agents/{slug}.")
         if changes:
             contracts.change(by=place.principal, agent=agent, changes=changes)
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id):
             return show(request, place, get(place, slug), refused=refused)
-    messages.success(request, f"{agent.slug} is changed.")
+    messages.success(request, f"{agent.slug} is {'retired' if changes.get('state') == Agent.State.RETIRED else 'changed'}.")
     return redirect(f"{place.root}/agents/{agent.slug}")
+
+
+@require_POST
+@frame.page("agents_manage", at="agents")
+def publish(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
+    """A new version that says what the agent is for; prompt and models stay, tools too, each at the version that is active now."""
+    typed = {name: request.POST.get(name, "").replace("\r\n", "\n").strip() for name in CONTRACT}
+    try:
+        with tenancy.within(place.organisation.id):
+            agent = get(place, slug)
+            _fits(typed)
+            goal = contracts.Goal(typed["purpose"], [line.strip() for line in typed["never"].split("\n") if line.strip()], typed["output"])
+            version = contracts.publish(by=place.principal, agent=agent, goal=goal, pinning=agent_tabs.pinned_now(place, agent))
+    except outcomes.Refused as refused:
+        with tenancy.within(place.organisation.id, read_only=True):
+            return show(request, place, get(place, slug), refused=refused, tab="change", typed=typed)
+    messages.success(request, f"Version {version.number} of {agent.slug} is published. Runs under way keep the one they started with.")
+    return redirect(f"{place.root}/agents/{agent.slug}?tab=versions")
+
+
+@require_POST
+@frame.page("agents_manage", at="agents")
+def owner(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
+    """Give it to another owner."""
+    try:
+        with tenancy.within(place.organisation.id):
+            agent, to = get(place, slug), organisations.member(asked.identifier(request.POST.get("owner", "")))
+            contracts.change_owner(by=place.principal, agent=agent, owner=to)
+    except outcomes.Refused as refused:
+        with tenancy.within(place.organisation.id, read_only=True):
+            return show(request, place, get(place, slug), refused=refused, tab="change")
+    messages.success(request, f"{agent.slug} belongs to {to.name}.")
+    return redirect(f"{place.root}/agents/{agent.slug}")
+
+
+def _fits(typed: dict[str, str]) -> None:
+    for name, longest in CONTRACT.items():
+        if len(typed[name]) > longest:
+            raise organisations.Conflict(
+                f"The {name} is too long.",
+                rule="goal contract",
+                current=f"{len(typed[name])} characters",
+                limit=longest,
+                next_step="Shorten it.",
+            )
 
 
 def get(place: Place, slug: str) -> Agent:
@@ -104,7 +148,8 @@ def get(place: Place, slug: str) -> Agent:
 def show(request: HttpRequest, place: Place, agent: Agent, *, refused: outcomes.Refused | None = None, **more: Any) -> HttpResponse:
     """One of the agent's tabs. Call inside `tenancy.within`."""
     tab = more.pop("tab", "") or asked.text(request, "tab")
-    tab = tab if tab in agent_tabs.TABS else "passport"
+    tabs = agent_tabs.open_to(place, agent)
+    tab = tab if tab in tabs else "passport"
     now, own = timezone.now(), f"{place.root}/agents/{agent.slug}"
     versions = list(contracts.versions(agent)[:50])
     version = next((each for each in versions if each.id == agent.version_id), None)
@@ -113,10 +158,11 @@ def show(request: HttpRequest, place: Place, agent: Agent, *, refused: outcomes.
         "version": version,
         "versions": versions,
         "tab": tab,
-        "tabs": [(name, word, f"{own}?tab={name}" if name != "passport" else own) for name, word in agent_tabs.TABS.items()],
+        "tabs": [(name, word, f"{own}?tab={name}" if name != "passport" else own) for name, word in tabs.items()],
         "stage_means": STAGES.get(agent.stage, ""),
         "stage_names": dict(Agent.Stage.choices),
         "now": now,
+        "unsaid": version is not None and version.purpose == contracts.UNSAID and "change" in tabs,
         "stop": next((stop for stop in stops.engaged() if stop.scope == "agent" and stop.target == agent.id), None),
         "refused": refused.as_dict() if refused else None,
     }

@@ -62,7 +62,7 @@ def _registered(place: Place, slug: str) -> Agent:
         by=place.principal, workspace=place.workspace, slug=slug, name=slug.replace("-", " ").capitalize(), owner=owner
     )
     reads = [row.tool.name for row in tools.active(place.workspace.id) if not row.is_write]
-    goal = contracts.Goal(purpose="Being connected: say here what it is for.", never=[NEVER])
+    goal = contracts.Goal(purpose=contracts.UNSAID, never=[NEVER])
     contracts.publish(by=place.principal, agent=agent, goal=goal, pinning=contracts.Pinning(prompt="", tools=reads))
     return contracts.get(slug, workspace=place.workspace)
 

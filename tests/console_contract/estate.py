@@ -77,6 +77,8 @@ ACTS: dict[str, frozenset[str]] = {
     "stops/engage": STOPPERS,
     "stops/<str:identifier>/release": STOPPERS,
     "agents/<str:slug>/change": frozenset({"owner", "admin", "builder"}),
+    "agents/<str:slug>/publish": frozenset({"owner", "admin", "builder"}),
+    "agents/<str:slug>/owner": frozenset({"owner", "admin", "builder"}),
     "agents/<str:slug>/keys": frozenset({"owner", "admin", "builder"}),
     "agents/<str:slug>/keys/<str:identifier>/revoke": frozenset({"owner", "admin", "builder"}),
     "agents/<str:slug>/keys/<str:identifier>/roll": frozenset({"owner", "admin", "builder"}),
