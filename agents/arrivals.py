@@ -38,9 +38,13 @@ class Arrival:
     run: str
 
 
-def newest(workspace: str, *, since: datetime.datetime) -> list[Arrival]:
-    """The newest arrivals, newest first. An unknown key leaves no entry: there is nobody to write it for. Call inside `tenancy.within`."""
-    slugs = dict(Agent.objects.filter(workspace_id=workspace).values_list("id", "slug"))
+def newest(workspace: str, *, since: datetime.datetime, agent: str = "") -> list[Arrival]:
+    """The newest arrivals, of one agent or of all, newest first. An unknown key leaves no entry: there is nobody to write it for.
+
+    Call inside `tenancy.within`.
+    """
+    here = Agent.objects.filter(workspace_id=workspace, **({"id": agent} if agent else {}))
+    slugs = dict(here.values_list("id", "slug"))
     keys = set(Key.objects.filter(agent__workspace_id=workspace, kind=Key.Kind.AGENT).values_list("id", flat=True))
     theirs = {"actor_kind": "agent", "actor_id__in": slugs}
     rows: list[Entry] = []

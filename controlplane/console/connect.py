@@ -2,7 +2,9 @@
 
 import datetime
 import re
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -14,13 +16,36 @@ from agents.models import Agent
 from approvals import counts
 from audit import outcomes, tenancy
 from budgets import reservations
-from controlplane.console import asked, frame, render
+from controlplane.console import asked, first_steps, frame, lists, render
 from controlplane.console.frame import Place
 
 DOORS = {"mcp": "MCP (streamable HTTP)", "rest": "REST"}
+DAY = datetime.timedelta(hours=24)
+PATIENCE = datetime.timedelta(minutes=2)  # then something is wrong, and the page says what it may be
 LIFE = datetime.timedelta(days=30)
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 NEVER = "Change anything: it only reads."
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Whose arrivals the page shows: everybody's of a day, or those of one agent since its key was made."""
+
+    agent: Agent | None
+    since: datetime.datetime
+    waited: datetime.timedelta
+
+    @property
+    def is_late(self) -> bool:
+        return self.waited >= PATIENCE
+
+    @property
+    def rest_s(self) -> int:
+        return max(1, int((PATIENCE - self.waited).total_seconds()) + 1)
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {"agent": self.agent.slug, "from": f"{self.since:%Y-%m-%dT%H:%M:%SZ}"} if self.agent else {}
 
 
 @require_safe
@@ -72,23 +97,37 @@ def _show(request: HttpRequest, place: Place, *, refused: outcomes.Refused | Non
     door = door if door in DOORS else "mcp"
     now, base = timezone.now(), settings.PUBLIC_URL
     agents = list(contracts.in_use(place.workspace.id))
-    came = arrivals.newest(place.workspace.id, since=now - datetime.timedelta(hours=24))
+    watch = _watch(request, agents, now, fresh.get("agent"))
+    came = arrivals.newest(place.workspace.id, since=watch.since, agent=watch.agent.id if watch.agent else "")
     token = fresh["issued"].token if "issued" in fresh else ""
     context: dict[str, Any] = {
         "door": door,
-        "doors": [(name, words, f"{place.root}/connect?door={name}") for name, words in DOORS.items()],
+        "doors": [(name, words, f"{place.root}/connect?{urlencode({'door': name} | watch.query)}") for name, words in DOORS.items()],
         "base": base,
         "snippet": _snippet(door, base, token or "remit_…"),
         "check": f'curl -sS -H "Authorization: Bearer {token or "$REMIT_KEY"}" {base}/api/v1/tools',
         "agents": agents,
         "chosen": fresh["agent"].slug if "agent" in fresh else asked.text(request, "agent"),
         "arrivals": came,
+        "watch": watch,
+        "here": f"{place.root}/connect?{urlencode({'door': door} | watch.query)}",
+        "demo_here": first_steps.is_demo(request, place),
         "now": now,
         "steps": _steps(place, came),
         "refused": refused.as_dict() if refused else None,
     }
     status = render.status_of(refused) if refused else 200
     return render.page(request, "connect/page.html", context | fresh, fragment="arrivals", status=status)
+
+
+def _watch(request: HttpRequest, agents: list[Agent], now: datetime.datetime, fresh: Agent | None) -> Watch:
+    """A key that was just made is watched; the address goes on saying so. Without a start in it, the page shows everybody."""
+    start = now.replace(microsecond=0) if fresh else lists.moment(asked.text(request, "from"))
+    slug = fresh.slug if fresh else asked.text(request, "agent")
+    agent = next((each for each in agents if each.slug == slug), None)
+    if agent is None or start is None or start > now:
+        return Watch(None, now - DAY, datetime.timedelta())
+    return Watch(agent, max(start, now - DAY), now - start)
 
 
 def _snippet(door: str, base: str, token: str) -> str:

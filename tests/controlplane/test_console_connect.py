@@ -41,6 +41,40 @@ def test_a_new_agent_gets_a_key_may_only_read_and_its_first_call_arrives(world):
     assert "refused: the tool is not registered" in page
 
 
+def test_after_a_key_was_made_only_its_agent_is_listened_to(world):
+    olga = browsing.browser(world, "olga")
+    world.start().call("get_account", {"account": "a"})
+    assert olga.get("/connect").context["steps"][0][0] is True
+    fresh = olga.post("/connect/key", slug="my-agent", door="rest")
+    assert (fresh.context["arrivals"], fresh.context["steps"][0][0]) == ([], False)
+    here = fresh.context["here"].removeprefix(olga.root)
+    assert f'data-get="{olga.root}{here}"'.replace("&", "&amp;") in fresh.content.decode()
+    assert "Waiting for first call…" in olga.text(here)
+    world.start(agent="my-agent").call("get_account", {"account": "a"})
+    world.start().call("get_account", {"account": "a"})
+    heard = olga.get(here)
+    assert {one.agent for one in heard.context["arrivals"]} == {"my-agent"}
+    assert heard.context["steps"][0][0] is True
+    assert {one.agent for one in olga.get("/connect").context["arrivals"]} == {"my-agent", "teller"}
+
+
+def test_after_two_minutes_of_nothing_likely_causes_are_named(world):
+    olga = browsing.browser(world, "olga")
+
+    def waited(seconds: int) -> str:
+        start = timezone.now() - datetime.timedelta(seconds=seconds)
+        return olga.text("/connect", agent="teller", **{"from": f"{start:%Y-%m-%dT%H:%M:%SZ}"})
+
+    assert "Nothing from teller" not in waited(100)
+    assert 'hx-trigger="load delay:2' in waited(100)
+    late = waited(130)
+    assert "Nothing from teller for 2" in late
+    assert "curl -sS -H" in late.partition("Nothing from teller")[2]
+    for odd in ({"from": "x"}, {"from": "2999-01-01T00:00:00Z"}, {"agent": "nobody", "from": "2026-01-01T00:00:00Z"}):
+        assert "Nothing from" not in olga.text("/connect", **odd)
+    assert "Run the demo agent" not in late  # there is none here
+
+
 def test_what_others_do_does_not_push_an_arrival_off_the_page(world, monkeypatch):
     monkeypatch.setattr(arrivals, "MOST", 1)
     olga = world.people["olga"]
