@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,6 +288,14 @@ def usable(agent_version: str, capability: Mapping[str, Any] | None) -> list[Fac
 def pins(agent_version: str) -> QuerySet[Pin]:
     """The pins of an agent version by name, whether or not what they point at is active. Call inside `tenancy.within`."""
     return Pin.objects.filter(agent_version_id=agent_version).select_related("tool_version__tool__connector").order_by("name")
+
+
+def pinned_names(agent_versions: Collection[str]) -> dict[str, list[str]]:
+    """agent version -> the names it pins, in order. Call inside `tenancy.within`."""
+    found: dict[str, list[str]] = {}
+    for version, name in Pin.objects.filter(agent_version_id__in=agent_versions).order_by("name").values_list("agent_version_id", "name"):
+        found.setdefault(version, []).append(name)
+    return found
 
 
 def pin_counts(workspace: str, *, by: str) -> dict[str, int]:

@@ -12,11 +12,13 @@ from typing import Any
 from django.db import connection
 from django.db.models import Min
 
+from agents import run_lists
 from agents.models import Agent, Pin
 
 MOST_RUNS = 500  # of one agent
 MOST_IN_ALL = 5_000  # of all agents of a workspace together: many agents share it
 UNUSED = datetime.timedelta(days=60)  # a tool or a grant is unused when it is older than this and was not used for so long
+MOST_BEATS = 200  # of one agent, where a list says in a word how it does
 ENOUGH = 30  # runs that are over: under this a rate is not judged
 # The newest runs of each agent, or of one, found by the index of their list. It stands before the three that follow.
 _NEWEST = """
@@ -76,6 +78,36 @@ _HEALTH = """
            percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE state = 'SUCCEEDED')
     FROM newest
 """
+
+
+_PULSE = """
+    WITH newest AS MATERIALIZED (
+        SELECT a.id AS agent, r.id AS run, r.seconds FROM agents_agent a CROSS JOIN LATERAL (
+            SELECT id, CASE WHEN state = 'SUCCEEDED' THEN extract(epoch FROM finished_at - started_at) - waited_ms / 1000.0 END AS seconds
+            FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id AND r.started_at >= %(since)s
+            ORDER BY r.started_at DESC LIMIT %(most)s) r
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s),
+    did AS (
+        SELECT n.agent, count(DISTINCT n.run) FILTER (WHERE CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END = ANY(%(caps)s))
+                   AS capped,
+               count(*) FILTER (WHERE c.is_write AND c.state = 'APPLIED') AS writes,
+               count(*) FILTER (WHERE c.is_write AND c.state = 'APPLIED' AND c.tier NOT IN ('ONE', 'TWO')) AS alone
+        FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run
+        WHERE c.is_write OR c.refusal <> '' GROUP BY 1)
+    SELECT n.agent, count(*), percentile_disc(0.95) WITHIN GROUP (ORDER BY n.seconds), max(d.capped), max(d.writes), max(d.alone)
+    FROM newest n LEFT JOIN did d USING (agent) GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """One agent's newest runs in a row of a list: `alone` are writes that took effect without a person's agreement to each."""
+
+    runs: int
+    p95_s: float | None
+    capped: int
+    writes: int
+    alone: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +255,15 @@ def health(organisation: str, agent: str, *, since: datetime.datetime) -> Health
     """How the agent's newest runs went. Call inside `tenancy.within`."""
     runs, over, succeeded, handed_off, failed, looped, seconds = next(iter(_rows(_HEALTH, organisation, "", since, agent=agent)))
     return Health(runs, over, succeeded, handed_off, failed, looped, tuple(float(each) for each in seconds or ()))
+
+
+def pulses(organisation: str, workspace: str, *, since: datetime.datetime) -> dict[str, Pulse]:
+    """agent -> how its newest runs since then went, at most MOST_BEATS of each. Call inside `tenancy.within`."""
+    asked = {"most": min(MOST_BEATS, _most_of_each(workspace)), "caps": list(run_lists.CAP_CODES)}
+    return {
+        agent: Pulse(runs, None if seconds is None else float(seconds), capped or 0, writes or 0, alone or 0)
+        for agent, runs, seconds, capped, writes, alone in _rows(_PULSE, organisation, workspace, since, **asked)
+    }
 
 
 def past(organisation: str, workspace: str, *, since: datetime.datetime, most: int) -> list[Past]:

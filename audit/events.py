@@ -8,6 +8,7 @@ CATALOGUE: dict[str, str] = {
     "seat.granted": "A member was given a role.",
     "seat.removed": "A role was taken from a member.",
     "agent.registered": "An agent was registered.",
+    "agents.exported": "The register of agents was exported.",
     "agent.owner_changed": "An agent was given to another owner.",
     "agent.changed": "An agent's stage, state or draft mode was changed.",
     "agent.version_published": "A version of an agent was published, pinning its prompt, tools, policies and models.",

@@ -103,6 +103,7 @@ console: list[URLPattern | URLResolver] = [
     path("views/save", saved.save),
     path("views/<str:identifier>/remove", saved.remove),
     path("agents", pages_agents.listed),
+    path("register/export", pages_agents.export),
     path("agents/<str:slug>", pages_agents.detail),
     path("agents/<str:slug>/change", pages_agents.change),
     path("agents/<str:slug>/publish", pages_agents.publish),

@@ -4,12 +4,12 @@ import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import contracts, organisations, runs, stops, tools, usage
+from agents import contracts, organisations, register, runs, stops, tools, usage
 from agents.models import Agent
 from approvals import counts
 from audit import outcomes, tenancy
@@ -38,6 +38,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     refused: dict[str, int] = {}
     for (agent, _), pair in usage.by_pair(place.organisation.id, place.workspace.id, since=since)[0].items():
         refused[agent] = refused.get(agent, 0) + pair.refused
+    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=since)
     pinned = tools.pin_counts(place.workspace.id, by="agent")
     stopped = {stop.target for stop in stops.engaged() if stop.scope == "agent"}
     found = [each for each in everyone if (not stage or each.stage == stage) and text in f"{each.slug} {each.name}".lower()]
@@ -56,6 +57,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
                 "refused": refused.get(each.id, 0),
                 "spent": spent.get(each.id),
                 "waiting": waiting.get(each.id, 0),
+                "pulse": pulses.get(each.id),
             }
             for each in found
         ],
@@ -67,8 +69,21 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         "stages": dict(Agent.Stage.choices),
         "since": f"{since:%Y-%m-%dT%H:%M}",
         "enough": usage.ENOUGH,
+        "beats": usage.MOST_BEATS,
     }
     return render.page(request, "agents/list.html", context)
+
+
+@require_POST
+@frame.page("agents_view", at="agents")
+def export(request: HttpRequest, place: Place) -> HttpResponseBase:
+    """The register of agents as CSV. That it was taken away is entered first."""
+    name = f"agents-{place.workspace.slug}-{timezone.now():%Y%m%dT%H%M%SZ}.csv"
+    return StreamingHttpResponse(
+        register.export(by=place.principal, workspace=place.workspace),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    )
 
 
 @require_safe

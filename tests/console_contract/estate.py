@@ -77,6 +77,7 @@ ACTS: dict[str, frozenset[str]] = {
     "stops/engage": STOPPERS,
     "stops/<str:identifier>/release": STOPPERS,
     "agents/<str:slug>/change": frozenset({"owner", "admin", "builder"}),
+    "register/export": EVERYBODY,
     "agents/<str:slug>/publish": frozenset({"owner", "admin", "builder"}),
     "agents/<str:slug>/owner": frozenset({"owner", "admin", "builder"}),
     "agents/<str:slug>/keys": frozenset({"owner", "admin", "builder"}),

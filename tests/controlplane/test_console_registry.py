@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from agents import contracts, drafts, identity, offers, organisations, seats, stops, tools, usage
 from agents.models import Agent, Call, Run, Tool
-from audit import log, outcomes, tenancy
+from audit import log, tenancy
 from budgets import caps
 from controlplane.connectors import builtin
 from controlplane.console import tool_tabs
@@ -167,86 +167,6 @@ def test_a_stage_that_does_not_exist_is_refused_on_the_page(world: World, form: 
     assert answer.status_code == 422
     assert 'role="alert"' in text(answer)
     assert not world.events("agent.changed")
-
-
-def test_an_agent_is_stopped_from_its_page_and_retired_by_a_form(world: World) -> None:
-    client, here = signed_in(world, "olga"), f"{root_of(world)}/agents/teller"
-    page = text(client.get(here))
-    (stop,) = re.findall(r'href="([^"]+/stops\?what=agent/[^"]+)"', page)
-    assert f'value="agent/{world.agent.id}" selected' in text(client.get(stop))
-    assert "Stop it…" not in text(visit(world, "vera", "agents/teller"))
-    assert 'value="RETIRED"' in text(client.get(f"{here}?tab=change"))
-    assert client.post(f"{here}/change", {"state": "RETIRED"}).status_code == 302
-    assert world.events()[-1] == "agent.changed"
-    after = text(client.get(f"{here}?tab=change"))
-    assert "Retired" in after
-    assert "Stop it…" not in after
-    assert 'value="RETIRED"' not in after
-
-
-def test_a_contract_is_said_by_a_form_that_publishes_the_next_version_with_the_same_tools(world: World) -> None:
-    client, here = signed_in(world, "olga"), root_of(world)
-    client.post(f"{here}/connect/key", {"slug": "scout"})
-    assert "Nobody has said yet what it is for." in text(client.get(f"{here}/agents/scout"))
-    assert "Nobody has said yet" not in text(visit(world, "vera", "agents/scout"))  # who cannot say it either
-    form = text(client.get(f"{here}/agents/scout?tab=change"))
-    assert "Being connected" not in form
-    assert "Change anything: it only reads." in form
-    wanted = {"purpose": "Look up accounts.", "never": "Change anything.\r\n\r\n  Guess.", "output": "An answer."}
-    for refused in (wanted | {"never": " "}, wanted | {"purpose": "x" * 4001}, {}):
-        answer = client.post(f"{here}/agents/scout/publish", refused)
-        assert answer.status_code == 422
-        assert refused.get("output", "") in text(answer)
-    assert client.post(f"{here}/agents/scout/publish", wanted)["Location"].endswith("/agents/scout?tab=versions")
-    with tenancy.within(world.organisation):
-        agent = contracts.get("scout", workspace=world.workspace)
-        assert agent.version is not None
-        assert [pin.name for pin in tools.pins(agent.version.id)] == ["get_account", "slow_read"]
-    assert (agent.version.number, agent.version.never, agent.version.output) == (2, ["Change anything.", "Guess."], "An answer.")
-    assert world.events()[-1] == "agent.version_published"
-    assert "Nobody has said yet" not in text(client.get(f"{here}/agents/scout"))
-    with tenancy.within(world.organisation):
-        before = contracts.get("teller", workspace=world.workspace).version
-    tools.retire(by=world.people["olga"], name="slow_read", workspace=world.workspace)
-    assert "Left out, because no version of it is active: slow_read." in text(client.get(f"{here}/agents/teller?tab=change"))
-    assert client.post(f"{here}/agents/teller/publish", wanted).status_code == 302
-    with tenancy.within(world.organisation):
-        version = contracts.get("teller", workspace=world.workspace).version
-    assert before is not None
-    assert version is not None
-    assert (version.prompt, version.model_names, version.purpose) == (before.prompt, before.model_names, "Look up accounts.")
-
-
-def test_an_agent_gets_another_owner_who_then_decides_about_none_of_its_calls(world: World) -> None:
-    client, here = signed_in(world, "olga"), f"{root_of(world)}/agents/teller"
-    assert client.post(f"{here}/owner", {"owner": world.members["ann"].id}).status_code == 302
-    with tenancy.within(world.organisation):
-        (entry,) = log.entries(event="agent.owner_changed")
-    assert (entry.actor_id, entry.subject) == (world.members["olga"].id, world.agent.id)
-    assert '"name":"ann"' in entry.body
-    assert "owner ann" in text(client.get(here))
-    held = world.start().call("pay", {"account": "a", "amount": 50})
-    assert signed_in(world, "ann").get(f"{root_of(world)}/approvals/{held.approval}").status_code == 200
-    with pytest.raises(outcomes.Refused):
-        world.approve(held, "ann")
-    world.approve(held, "ben")
-
-
-def test_an_agent_is_not_given_to_whoever_is_not_here_nor_away_by_an_owner_who_could_then_decide(world: World, elsewhere: World) -> None:
-    here, system = f"{root_of(world)}/agents/teller", organisations.system(world.organisation, "tests")
-    with tenancy.within(world.organisation):
-        organisations.deactivate(by=system, member=world.members["vera"])
-    olga = signed_in(world, "olga")
-    for nobody in (world.members["vera"].id, elsewhere.members["ann"].id, "", "MEM-NOBODY"):
-        assert olga.post(f"{here}/owner", {"owner": nobody}).status_code in {404, 422}
-    assert signed_in(world, "sam").post(f"{here}/owner", {"owner": world.members["sam"].id}).status_code == 404
-    seats.grant(by=system, member=world.members["olga"], workspace=world.workspace, role="approver")
-    refused = olga.post(f"{here}/owner", {"owner": world.members["ann"].id})
-    assert refused.status_code == 403
-    assert "does not give their own agent away" in text(refused)
-    world.join("bob", "builder")
-    assert signed_in(world, "bob").post(f"{here}/owner", {"owner": world.members["ann"].id}).status_code == 302
-    assert world.events("agent.owner_changed") == ["agent.owner_changed"]
 
 
 @pytest.mark.parametrize("name", ["ann", "vera", "sam", "ada"])
