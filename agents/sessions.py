@@ -22,7 +22,8 @@ class SessionStore(db.SessionStore):
         return Session
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
-        made: Session = super().create_model_instance(data)
+        made = super().create_model_instance(data)
+        assert isinstance(made, Session)
         made.user = int(data[SESSION_KEY]) if SESSION_KEY in data else None
         return made
 

@@ -5,7 +5,7 @@
 
 import datetime
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +86,8 @@ _PULSE = """
             SELECT id, CASE WHEN state = 'SUCCEEDED' THEN extract(epoch FROM finished_at - started_at) - waited_ms / 1000.0 END AS seconds
             FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id AND r.started_at >= %(since)s
             ORDER BY r.started_at DESC LIMIT %(most)s) r
-        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s),
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s
+              AND (%(agents)s::text[] = '{}' OR a.id = ANY(%(agents)s))),
     did AS (
         SELECT n.agent, count(DISTINCT n.run) FILTER (WHERE CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END = ANY(%(caps)s))
                    AS capped,
@@ -257,9 +258,11 @@ def health(organisation: str, agent: str, *, since: datetime.datetime) -> Health
     return Health(runs, over, succeeded, handed_off, failed, looped, tuple(float(each) for each in seconds or ()))
 
 
-def pulses(organisation: str, workspace: str, *, since: datetime.datetime) -> dict[str, Pulse]:
-    """agent -> how its newest runs since then went, at most MOST_BEATS of each. Call inside `tenancy.within`."""
-    asked = {"most": min(MOST_BEATS, _most_of_each(workspace)), "caps": list(run_lists.CAP_CODES)}
+def pulses(
+    organisation: str, workspace: str, *, since: datetime.datetime, agents: Sequence[str] = (), most: int = MOST_BEATS
+) -> dict[str, Pulse]:
+    """agent -> how its newest runs since then went, at most so many of each; of these agents, or of all. Call inside `tenancy.within`."""
+    asked = {"most": min(most, _most_of_each(workspace)), "caps": list(run_lists.CAP_CODES), "agents": list(agents)}
     return {
         agent: Pulse(runs, None if seconds is None else float(seconds), capped or 0, writes or 0, alone or 0)
         for agent, runs, seconds, capped, writes, alone in _rows(_PULSE, organisation, workspace, since, **asked)

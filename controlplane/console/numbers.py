@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from agents import run_lists, runs, trends
+from agents import run_lists, runs, trends, usage
 from agents.models import Agent, Run
 from approvals import pace, requests
 from budgets import money, reservations, sums
@@ -22,6 +22,7 @@ RANGES = {"1": ("24 hours", 24), "7": ("7 days", 28), "30": ("30 days", 30)}  # 
 USUAL = "7"
 CAPS_WARN = 5  # per cent of runs
 SPARKS = 14
+BEATS = 100  # runs of each of them that are opened to know how long they took and whether they hit a cap
 BUSIEST = 12  # agents of whom the overview says how they did; the list of agents has them all
 ENOUGH = 20  # of fewer than this nothing is said about a change
 
@@ -81,7 +82,7 @@ def context(place: Place, wanted: Asked, agents: Iterable[Agent]) -> dict[str, A
     if place.may("budgets_view"):
         tiles.append(_of_money(place))
     if place.may("agents_view") and place.may("runs_view"):
-        found["agents_table"] = _agents(place, wanted, agents)
+        found |= {"agents_table": _agents(place, wanted, agents), "beats": BEATS}
     return found | {"tiles": tiles, "columns": next((number for number in (5, 4, 3) if len(tiles) % number == 0), 4)}
 
 
@@ -167,7 +168,10 @@ def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[s
     lines = trends.by_agent(place.workspace.id, since=wanted.start, until=wanted.end, parts=SPARKS)
     found = []
     idle = trends.Line(parts=[0] * SPARKS)
-    for agent in sorted(agents, key=lambda each: (-lines.get(each.id, idle).runs, each.slug))[:BUSIEST]:
+    busiest = sorted(agents, key=lambda each: (-lines.get(each.id, idle).runs, each.slug))[:BUSIEST]
+    ids = [agent.id for agent in busiest]
+    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=wanted.start, agents=ids, most=BEATS) if ids else {}
+    for agent in busiest:
         line = lines.get(agent.id, idle)
         over = sum(line.states[state] for state in Run.OVER)
         found.append(
@@ -176,6 +180,7 @@ def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[s
                 "runs": f"{ui.thousands(line.runs)}{'+' if line.is_cut else ''}",
                 "succeeded": _percent(line.states["SUCCEEDED"], over) if over else "",
                 "handed": line.states["HANDED_OFF"],
+                "pulse": pulses.get(agent.id),
                 "parts": line.parts,
                 "says": f"{agent.name}: {line.runs} runs, at most {max(line.parts, default=0)} in one part of the time",
             }

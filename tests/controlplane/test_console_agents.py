@@ -34,6 +34,21 @@ def test_the_list_says_how_each_agent_does_and_each_number_leads_to_its_runs(wor
         (address,) = (each for each in re.findall(r'href="([^"]+/runs[^"]+)"', text(page)) if each.endswith(query))
         assert len(set(re.findall(r"/runs/(R-\w+)", text(client.get(address.replace("&amp;", "&")))))) == rows, query
     assert "this month</span>" in text(page)
+    overview = client.get(f"{here}/overview")
+    (line,) = overview.context["agents_table"]
+    assert (line["pulse"].runs, line["pulse"].capped) == (5, 1)
+    (address,) = re.findall(r'href="([^"]+/runs\?agent=[^"]+has%3Acap)">20 %', text(overview))
+    assert len(set(re.findall(r"/runs/(R-\w+)", text(client.get(address.replace("&amp;", "&")))))) == 1
+
+
+@pytest.mark.parametrize("page", ["agents/teller?tab=history", "tools/pay?tab=history"])
+def test_history_without_the_whole_log_says_that_it_shows_only_ones_own(world: World, page: str) -> None:
+    world.join("bob", "builder")
+    seen, withheld, none = (text(visit(world, name, page)) for name in ("olga", "bob", "vera"))
+    assert "Entries of the audit log, newest first" in seen
+    assert "Nothing that you may read is written about it." in withheld
+    assert "Nothing is written about it yet." not in withheld
+    assert "You may not read the audit log." in none
 
 
 def test_the_register_is_exported_as_a_file_and_that_is_entered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +59,7 @@ def test_the_register_is_exported_as_a_file_and_that_is_entered(world: World, mo
     client, address = signed_in(world, "ada"), f"{root_of(world)}/register/export"
     assert client.get(address).status_code == 405
     answer = client.post(address)
-    lines = list(csv.reader(b"".join(answer.streaming_content).decode().splitlines()))
+    lines = list(csv.reader(answer.getvalue().decode().splitlines()))
     assert [line[0] for line in lines if line and not line[0].startswith("#")] == ["agent", "idle", "teller"]
     of = {line[0]: line for line in lines if line}
     assert of["idle"][1] == "'=cmd()"
