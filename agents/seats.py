@@ -50,11 +50,11 @@ def leave(*, by: Principal, member: Member) -> None:
     """
     with tenancy.within(by.organisation):
         organisations.where(by, "members_manage")
+        for held in Seat.objects.filter(member=member).values_list("workspace_id", flat=True).distinct():
+            organisations.require(by, "members_manage", held)
         seats: dict[Workspace, set[str]] = {}
         for seat in Seat.objects.filter(member=member, member__is_active=True).select_related("workspace"):
             seats.setdefault(seat.workspace, set()).add(seat.role)
-        for workspace in seats:
-            organisations.require(by, "members_manage", workspace.id)
         for workspace, given_up in sorted(seats.items(), key=lambda each: each[0].id):
             _keep(member, workspace, given_up)
         organisations.deactivate(by=by, member=member)
