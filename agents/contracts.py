@@ -8,7 +8,7 @@ from django.db import IntegrityError
 from django.db.models import F, Max, QuerySet
 
 from agents import organisations, tools
-from agents.models import Agent, AgentVersion, Member, Pin, PolicySet, Workspace
+from agents.models import Agent, AgentVersion, Call, Member, Pin, PolicySet, Workspace
 from agents.organisations import Principal
 from audit import canonical, ids, log, tenancy
 
@@ -81,8 +81,8 @@ def change(*, by: Principal, agent: Agent, changes: Mapping[str, Any]) -> None:
 def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
     """Give an agent to somebody else: its hand-offs are theirs, and they decide about none of its calls from here on.
 
-    What waits already keeps who may not decide about it. Raises Conflict for whoever is no member with a role here; Forbidden for an owner
-    who could then decide themselves.
+    Raises Conflict for whoever is no member with a role here, and for whoever could decide about what waits already.
+    Raises Forbidden for an owner who could then decide themselves.
     """
     with tenancy.within(by.organisation):
         organisations.require(by, "agents_manage", agent.workspace_id)
@@ -103,6 +103,15 @@ def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
                 limit="another person who manages agents",
                 who="another person who manages agents",
                 next_step="Ask one of them to change the owner.",
+            )
+        waits = Call.objects.filter(run__agent=agent, state__in=[Call.State.HELD, Call.State.DRAFTED]).count()
+        if waits and organisations.may(organisations.acting(owner), "approvals_decide", agent.workspace_id):
+            raise organisations.Conflict(
+                f"{owner.name} could decide about {waits} of its calls that wait already.",
+                rule="separation of duties",
+                current=f"{waits} waiting",
+                limit="none that wait",
+                next_step="Let them be decided or withdraw them first, or choose somebody who does not approve.",
             )
         Agent.objects.filter(id=agent.id).update(owner=owner)
         agent.owner = owner

@@ -131,6 +131,16 @@ def test_an_agent_gets_another_owner_who_then_decides_about_none_of_its_calls(wo
     world.approve(held, "ben")
 
 
+def test_whoever_could_decide_about_what_waits_does_not_become_its_owner(world: World) -> None:
+    client, here = signed_in(world, "olga"), f"{root_of(world)}/agents/teller"
+    held = world.start().call("pay", {"account": "a", "amount": 50})
+    refused = client.post(f"{here}/owner", {"owner": world.members["ann"].id})
+    assert refused.status_code == 422
+    assert "could decide about 1 of its calls" in text(refused)
+    assert client.post(f"{here}/owner", {"owner": world.members["vera"].id}).status_code == 302  # she approves nothing
+    world.approve(held, "ben")
+
+
 def test_an_agent_is_not_given_to_whoever_is_not_here_nor_away_by_an_owner_who_could_then_decide(world: World, elsewhere: World) -> None:
     here, system = f"{root_of(world)}/agents/teller", organisations.system(world.organisation, "tests")
     with tenancy.within(world.organisation):
