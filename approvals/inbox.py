@@ -79,7 +79,9 @@ def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
 _ROW = (
     *(field.name for field in Request._meta.concrete_fields),
     "plan__digest",
+    "call__refusal",
     "call__tool_version__is_reversible",
+    "call__tool_version__tool__connector_id",
     "run__agent__slug",
 )
 
@@ -89,7 +91,7 @@ def shown(found: QuerySet[Request]) -> QuerySet[Request]:
     said = Remark.objects.filter(request=OuterRef("id"), kind=Remark.Kind.COMMENT).order_by().values("request")
     counted = said.annotate(n=Count("id")).values("n")
     return (
-        found.select_related("plan", "call__tool_version", "run__agent")
+        found.select_related("plan", "call__tool_version__tool", "run__agent")
         .only(*_ROW)
         .prefetch_related("votes__member")
         .annotate(comments=Coalesce(Subquery(counted), 0))

@@ -13,7 +13,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from agents import organisations, runs, seats, stops
 from agents.models import Call, Run
 from agents.organisations import Principal
-from approvals import denials, sight, tiers
+from approvals import brakes, denials, sight, tiers
 from approvals.models import Plan, Request, Vote
 from audit import ids, log, moments, outcomes, redaction, tenancy
 from audit.moments import Moment
@@ -121,7 +121,7 @@ def _schedule_expiry(request: Request) -> None:
 
 def get(identifier: str, *, by: Principal) -> Request:
     """A request that the principal may see. Absent and forbidden look the same. Call inside `tenancy.within`."""
-    request = Request.objects.select_related("plan", "call__tool_version", "run__agent").filter(id=identifier).first()
+    request = Request.objects.select_related("plan", "call__tool_version__tool", "run__agent").filter(id=identifier).first()
     if request is None or not sight.of_run(request.run, by=by):
         raise organisations.NotFound("There is no such request.", rule="request", current=identifier[:40], next_step="List the requests.")
     return request
@@ -139,7 +139,8 @@ def vote(
 ) -> Request:
     """One person's decision. With enough approvals the call is handed to a worker; one denial ends it and tells the agent why.
 
-    Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open) or ReasonNeeded.
+    Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open), ReasonNeeded, or Stopped
+    for an approval under a stop switch: a stop holds what waits, and a denial is possible all the same.
     """
     if verdict not in Vote.Verdict.values:
         raise organisations.Conflict(
@@ -152,6 +153,8 @@ def vote(
     with tenancy.within(by.organisation):
         request = held(by=by, request_id=request_id)
         check(request, by=by, plan_digest=plan_digest)
+        if verdict == Vote.Verdict.APPROVE:
+            brakes.check(request)
         if verdict == Vote.Verdict.DENY and not reason.strip():
             raise ReasonNeeded(
                 "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."

@@ -49,7 +49,7 @@ CATALOGUE: dict[str, str] = {
     "call.answered": "A read or a model call was answered.",
     "call.failed": "A call failed.",
     "call.denied": "A call was denied by what a person had decided about its like; nobody was asked again.",
-    "call.voided": "A held call was voided: the world changed since it was planned.",
+    "call.voided": "A held call was voided; nothing was sent.",
     "call.recovered": "A call left behind by a dead process was given back.",
     "effect.intended": "An effect was written down; now it may be sent.",
     "effect.applied": "An effect took place.",

@@ -219,13 +219,14 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
     rows = list(found[: SHOWN + 1])
     more, rows = len(rows) > SHOWN, rows[:SHOWN]
     following = asked.address(request, below=_cursor(rows[-1], column, since), at=None, keep=None) if more else ""
+    shown = _with_held(place, _with_kept(request, place, rows))
     chosen = {name: value for name, value in zip(_FILTERS, (narrow.agent, narrow.tool, narrow.tier, narrow.text), strict=True) if value}
     said = {**chosen, "tab": tab, **({"on": "next"} if request.GET.get("on") == "next" else {})}
     below = asked.text(request, "below")
     return {
         "tabs": inbox.TABS,
         "tab": tab,
-        "rows": _with_kept(request, place, rows),
+        "rows": shown,
         "counts": inbox.counts(by=by, workspace=workspace),
         "keep": "".join(f"&keep={row.id}" for row in rows) if tab in {"mine", "waiting"} else "",
         "next_page": following,
@@ -267,6 +268,14 @@ def _below(text: str) -> tuple[datetime.datetime | None, int, str]:
 def _cursor(row: Any, column: str, since: datetime.datetime) -> str:
     at = since if column == "urgency" else getattr(row, column) or since
     return lists.packed(at.isoformat(), row.urgency if column == "urgency" else 0, row.id)
+
+
+def _with_held(place: Place, rows: list[Request]) -> list[Request]:
+    """Each with the stop that is on over it."""
+    held = case.held(rows, place)
+    for row in rows:
+        row.held = held.get(row.id)  # type: ignore[attr-defined]
+    return rows
 
 
 def _with_kept(request: HttpRequest, place: Place, rows: list[Request]) -> list[Request]:

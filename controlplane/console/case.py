@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents import policies, runs, sight, stops, tools
-from agents.models import Agent, Call
-from approvals import bounds, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
+from agents import organisations, policies, runs, sight, stops, tools
+from agents.models import Agent, Call, Run, Stop
+from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
 from approvals import sight as request_sight
 from approvals.models import Remark, Request, Vote
 from audit import log
@@ -71,6 +71,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "call": opened.call,
         "tool": tool,
         "is_open": opened.state == Request.State.OPEN,
+        "held": held([opened], place).get(opened.id),
         "reach": _facts(opened).get("reach") or {},
         "undo": _facts(opened).get("undo"),
         "reads": _reads(opened),
@@ -86,6 +87,29 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         **_people(place, opened, tool, votes, fresh=fresh),
         **_after(place, opened, effect),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The stop that is on over a request, in words: what was stopped, by whom, and who may let it go on."""
+
+    stop: Stop
+    label: str
+    by: str
+    releasers: Sequence[str]
+
+
+def held(requests_: Sequence[Request], place: Place) -> dict[str, Held]:
+    """What holds these open requests, by their ids: the same few statements for any number, none while nothing is stopped."""
+    over = brakes.over(row for row in requests_ if row.state == Request.State.OPEN)
+    found = {stop.id: stop for stop in over.values()}
+    labels = stops.labels(found.values()) if found else {}
+    names = organisations.names({stop.engaged_by for stop in found.values()}) if found else {}
+    said = {
+        key: Held(stop, labels[key], names.get(stop.engaged_by, stop.engaged_by), brakes.releasers(stop, place.workspace.id))
+        for key, stop in found.items()
+    }
+    return {key: said[stop.id] for key, stop in over.items()}
 
 
 def _facts(opened: Request) -> dict[str, Any]:
@@ -193,7 +217,7 @@ def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Lik
     earlier = likeness.earlier(opened)
     which = ", ".join(_seen(place, earlier[:3])) or f"{len(earlier)} times in 30 days"
     twice = f"{opened.plan.entity} was changed by this tool before: {which}"
-    stopped = _stopped(opened, tool)
+    stop = brakes.over([opened]).get(opened.id)
     rule = ", ".join(opened.policies) or "no rule"
     return [
         Check(ok=True, text=f"Arguments fit the schema of {opened.call.name}", at=opened.opened_at),
@@ -204,25 +228,13 @@ def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Lik
         Check(
             opened.run.loop_flagged_at is None, "The run repeats itself" if opened.run.loop_flagged_at else "The loop guard is quiet", now
         ),
-        Check(not stopped, stopped or "No stop switch is on for it", now),
+        Check(stop is None, f"Stopped by a person: {stop.reason}" if stop else "No stop switch is on for it", now),
         Check(
             agent.state == Agent.State.ACTIVE and agent.stage != Agent.Stage.READ_ONLY,
             f"Agent is {agent.get_state_display().lower()}, stage {agent.get_stage_display().lower()}",
             now,
         ),
     ]
-
-
-def _stopped(opened: Request, tool: tools.Facts) -> str:
-    covered = {
-        ("organisation", opened.organisation_id),
-        ("workspace", opened.workspace_id),
-        ("agent", opened.run.agent_id),
-        ("run", opened.run_id),
-        ("tool", tool.tool),
-        ("connector", tool.connector),
-    }
-    return next((f"Stopped by a person: {stop.reason}" for stop in stops.engaged() if (stop.scope, stop.target) in covered), "")
 
 
 # Who -------------------------------------------
@@ -314,6 +326,8 @@ def _after(place: Place, opened: Request, effect: Any) -> dict[str, Any]:
         "outcome": _outcome(result, opened),
         "answered": "\n".join(str(block.get("text", "")) for block in result.get("content", []))[:EXCERPT] if result.get("isError") else "",
         "told": refusal,
+        "ended": run.state in Run.OVER,
+        "stop_id": str(refusal.get("rule", "")).removeprefix("stop ") if refusal.get("code") == "stopped" else "",
         "successor": likeness.successor(opened) if opened.state in {"VOID", "SENT_BACK", "EXPIRED"} else None,
     }
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from agents.models import Call
+from controlplane.templatetags import approvals as filters
 
 HUMANS = {"ONE": "one human", "TWO": "two humans"}
 # state of a call -> what is said of it
@@ -11,10 +12,16 @@ _SAID = {
     Call.State.REFUSED: "was refused {}",
     Call.State.DENIED: "was denied {} by a person",
     Call.State.EXPIRED: "asked for {}, but nobody decided in time",
-    Call.State.VOID: "withdrew {}",
     Call.State.FAILED: "failed at {}",
     Call.State.DRAFTED: "left a proposal for {}",
     Call.State.IN_DOUBT: "may or may not have done {}",
+}
+# cause of a call that was void -> what is said of it
+_VOIDED = {
+    "stopped": "was held by a stop at",
+    "withdrawn": "was made to leave",
+    "sent_back": "was sent back with",
+    "run_over": "ended before people decided on",
 }
 
 
@@ -32,11 +39,21 @@ def sentence(calls: Sequence[Call]) -> str:
     for state, said in _SAID.items():
         names = [_short(call) for call in calls if call.state == state]
         parts += [said.format(_listed(names))] if names else []
+    parts += [f"{said} {_listed(names)}" for said, names in _voided(calls).items()]
     parts += [f"waits for {HUMANS.get(call.tier, 'people')} on {call.name}" for call in calls if call.state == Call.State.HELD]
     if not parts:
         return "Its calls are under way."
     text = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
     return text[0].upper() + text[1:] + "."
+
+
+def _voided(calls: Sequence[Call]) -> dict[str, list[str]]:
+    """What became of calls that waited and were not sent, by its cause."""
+    found: dict[str, list[str]] = {}
+    for call in calls:
+        if call.state == Call.State.VOID:
+            found.setdefault(_VOIDED.get(filters.code(call.refusal), "could not send"), []).append(_short(call))
+    return found
 
 
 def _short(call: Call) -> str:

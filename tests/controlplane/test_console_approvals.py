@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agents import policies, runs, tools
+from agents import policies, runs, stops, tools
 from agents.models import PolicySet
 from approvals import pace, requests, rules
 from approvals.models import Request, StandingDenial
@@ -335,7 +335,12 @@ def test_two_humans_need_a_fresh_sign_in_and_one_does_not(world: World) -> None:
     assert post(world, "ben", said, "vote", verdict="DENY", reason="No.").status_code == 302, "a no needs no password"
 
 
-ENDS = {"EXPIRED": "so it was denied; the agent was told", "VOID": "Void: Because.", "WITHDRAWN": "Withdrawn", "FAILED": "Failed"}
+ENDS = {
+    "EXPIRED": "so it was denied; the agent was told",
+    "VOID": "Void. Because. Nothing was sent",
+    "WITHDRAWN": "Withdrawn",
+    "FAILED": "Failed",
+}
 
 
 def test_every_end_says_what_happened(world: World) -> None:
@@ -365,6 +370,56 @@ def test_what_was_approved_becomes_the_record(world: World) -> None:
     late = post(world, "ben", said, "vote", verdict="APPROVE")
     assert late.status_code == 409
     assert "<b>ann</b> approved" in text(late)
+
+
+def test_a_stopped_request_says_who_stopped_it_and_cannot_be_approved_until_it_goes_on(world: World) -> None:
+    said, free = ask(world), ask(world, 51)
+    stop = stops.engage(by=world.people["sam"], scope="run", target=world.request(said.approval).run_id, reason=f"Too fast {HOSTILE[0]}")
+    shown = page(world, "ann", said)
+    assert "sam stopped the run" in shown
+    assert "Too fast &lt;script&gt;" in shown
+    assert "olga can let it go on" in shown, "not sam, who stopped it"
+    assert 'value="APPROVE"' not in shown
+    assert "disabled aria-describedby" in shown
+    assert 'value="DENY"' in shown, "a no needs no release"
+    assert 'value="APPROVE"' in page(world, "ann", free)
+    row = text(visit(world, "ann", "approvals?tab=mine&q=" + said.approval))
+    assert "sam: Too fast" in row.partition('id="detail"')[0]
+    refused = post(world, "ann", said, "vote", verdict="APPROVE")
+    assert refused.status_code == 423
+    assert "Nothing was decided." in text(refused)
+    assert world.request(said.approval).state == "OPEN"
+    assert world.events("request.voted") == world.events("request.checked") == []
+    stops.release(by=world.people["olga"], stop=stop)
+    assert post(world, "ann", said, "vote", verdict="APPROVE").status_code == 302
+    assert recovery.resume(world.organisation, said.call).status == "applied"
+
+
+@pytest.mark.parametrize("scope", ["organisation", "workspace", "agent", "tool", "connector"])
+def test_a_switch_of_any_scope_holds_the_request_under_it(world: World, scope: str) -> None:
+    said = ask(world)
+    with tenancy.within(world.organisation):
+        tool = tools.get("pay", workspace=world.workspace)
+    target = {"workspace": world.workspace.id, "agent": world.agent.id, "tool": tool.id, "connector": tool.connector_id}
+    stops.engage(by=world.people["sam"], scope=scope, target=target.get(scope, ""), reason="drill")
+    assert post(world, "ann", said, "vote", verdict="APPROVE").status_code == 423
+    assert post(world, "ann", said, "vote", verdict="DENY", reason="No.").status_code == 302
+
+
+def test_an_approval_that_a_stop_overtook_says_that_a_person_stopped_it(world: World) -> None:
+    said = ask(world)
+    assert post(world, "ann", said, "vote", verdict="APPROVE").status_code == 302
+    stop = stops.engage(by=world.people["sam"], scope="agent", target=world.agent.id, reason="Too fast.")
+    told = recovery.resume(world.organisation, said.call).refusal or {}
+    assert told["code"] == "stopped"
+    shown = page(world, "ann", said)
+    for words in ("Void: a person stopped it", "Too fast.", f"/stops/{stop.id}", f"Wait until a person releases {stop.id}."):
+        assert words in shown, words
+    for wrong in ("the world changed", "propose it again", "no longer as approved"):
+        assert wrong not in shown, wrong
+    run = text(visit(world, "ann", f"runs/{world.request(said.approval).run_id}"))
+    assert "Void: a person stopped it" in run
+    assert "Was held by a stop at pay." in run
 
 
 def test_similar_decisions_say_what_is_usual_and_when_this_is_not(world: World) -> None:
