@@ -56,6 +56,7 @@ def report(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
         "record": record,
         "sees_requests": sight.of_run(run, by=place.principal),
         "sentence": telling.sentence(calls[: run_record.MOST_CALLS]),
+        "ending": telling.ending(run),
         **_outside(changed),
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
         "made": timezone.now(),
@@ -121,7 +122,8 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
     now = timezone.now()
     view = _view(request, run)
     chosen = _chosen(run, calls, asked.text(request, "call"))
-    said, said_further = _said(request, run) if view == "said" else ([], "")
+    ending = telling.ending(run)
+    said, said_further = _said(request, run, ending.source if ending else "") if view == "said" else ([], "")
     picture = waterfall.draw(run, calls, waits, now=now)
     people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
     context: dict[str, Any] = {
@@ -132,6 +134,8 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
         "first": asked.address(request, at="", call="") if request.GET.get("at") else "",
         "view": view,
         "sentence": telling.sentence(calls),
+        "ending": ending,
+        "kept_tab": asked.text(request, "tab"),
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
         "handed_to": people.get(run.handed_to, run.handed_to),
         "started_by": people.get(run.started_by, "the agent itself" if run.started_by_kind == "agent" else run.started_by),
@@ -169,12 +173,12 @@ def _calls(request: HttpRequest, run: Run) -> tuple[list[Call], str]:
     return rows[:MOST_CALLS], asked.address(request, at=lists.packed(last.created_at.isoformat(), last.id), call="") if last else ""
 
 
-def _said(request: HttpRequest, run: Run) -> tuple[list[dict[str, Any]], str]:
+def _said(request: HttpRequest, run: Run, ended: str) -> tuple[list[dict[str, Any]], str]:
     """(one page of what was said, the address of the next)."""
     after = lists.unpacked(asked.text(request, "at"), int)
     rows = list(runs.steps(run).filter(number__gt=after[0] if after and 0 <= after[0] < 2**31 else -1)[: MOST_STEPS + 1])
     last = rows[MOST_STEPS - 1] if len(rows) > MOST_STEPS else None
-    said = inspector.conversation(rows[:MOST_STEPS], full=asked.text(request, "full"))
+    said = inspector.conversation(rows[:MOST_STEPS], full=asked.text(request, "full"), ended=ended)
     return said, asked.address(request, at=lists.packed(last.number), full="") if last else ""
 
 

@@ -1,9 +1,12 @@
-"""A run in one sentence, made of what the record holds and of nothing that an agent said about itself."""
+"""A run in one sentence, made of what the record holds and of nothing that an agent said about itself; and who wrote its last words."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from agents.models import Call
+from agents import organisations
+from agents.models import Call, Run
+from audit import log
 from controlplane.templatetags import approvals as filters
 
 HUMANS = {"ONE": "one human", "TWO": "two humans"}
@@ -66,3 +69,35 @@ def _listed(names: Iterable[str]) -> str:
 
 def _times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The words that a run ended with, and whose they are. A fact is Remit's own; all else is what somebody claims (R12)."""
+
+    text: str
+    source: str
+    is_fact: bool = False
+
+
+ENDS = ("run.finished", "run.stopped", "run.failed", "run.handed_off")
+
+
+def ending(run: Run) -> Ending | None:
+    """How the run ended in the words that were left, by whoever the log says ended it. Call inside `tenancy.within`."""
+    if not run.summary or run.finished_at is None:
+        return None
+    entry = log.entries(run=run.id, subject=run.id, since=run.finished_at).filter(event__in=ENDS).order_by("at", "id").first()
+    kind = entry.actor_kind if entry is not None else ""
+    if kind == "system":
+        return Ending(
+            run.summary,
+            "Written by the gate as it ended the run." if run.handed_to else "Written by Remit as it ended the run.",
+            is_fact=True,
+        )
+    if kind == "agent" and run.is_hosted and run.state == Run.State.FAILED:  # the runner says why it could not go on
+        return Ending(run.summary, "Written by Remit: why the run could not go on.", is_fact=True)
+    if kind == "person" and entry is not None:
+        who = organisations.names([entry.actor_id]).get(entry.actor_id, "a person")
+        return Ending(run.summary, f"The reason given by {who}, who ended the run.")
+    return Ending(run.summary, "Written by the agent at the end. Not checked." if kind == "agent" else "Left at the end. Not checked.")

@@ -14,6 +14,7 @@ from agents import organisations, runs, seats
 from agents.models import Call, Run, Step
 from approvals import requests
 from audit import tenancy
+from controlplane import gate
 from controlplane.console import lanes, telling, waterfall
 from tests.controlplane.browsing import root_of, signed_in, text, visit
 from tests.world import RunUnderTest, World
@@ -166,6 +167,46 @@ def test_what_the_schema_refused_never_reached_the_rules(world: World, run: RunU
     page = text(visit(world, "vera", f"runs/{run.run.id}?call={refused.id}&tab=policy"))
     assert "The rules were not asked" in page
     assert "/amount" in text(visit(world, "vera", f"runs/{run.run.id}?call={refused.id}"))
+
+
+def looped(run: RunUnderTest) -> list[gate.Admission]:
+    """The same call again and again, until the gate ends it."""
+    said = []
+    while not said or said[-1].status == "applied":
+        said.append(run.call("get_account", {"account": "a"}))
+    assert (said[-1].refusal or {})["code"] == "no_progress"
+    return said
+
+
+def test_a_call_that_the_gate_refused_opens_on_its_refusal_and_the_rules_do_not_seem_to_have_let_it_pass(world: World) -> None:
+    run = world.start()
+    said = looped(run)
+    page = text(visit(world, "vera", f"runs/{run.run.id}"))
+    assert "<dt>Code</dt><dd><code>no_progress</code>" in page
+    assert f"call={said[-1].call}&amp;tab" not in page.partition('id="call"')[0], "a click on a refused call opens it there, too"
+    page = text(visit(world, "vera", f"runs/{run.run.id}?call={said[-1].call}&tab=policy"))
+    assert "The rules allowed it, but the gate refused the call: <code>no_progress</code>" in page
+    page = text(visit(world, "vera", f"runs/{run.run.id}?call={said[0].call}&tab=policy"))
+    assert "the gate refused" not in page
+
+
+def test_the_last_words_of_a_run_say_who_wrote_them(world: World) -> None:
+    looping, lying, stopped, failed = (world.start() for _ in range(4))
+    words = (looped(looping)[-1].refusal or {})["message"]
+    with tenancy.within(world.organisation):
+        Run.objects.filter(id=failed.run.id).update(is_hosted=True)
+    runs.end(by=lying.principal, run=lying.run, state="HANDED_OFF", summary=words, event="run.handed_off", handed_to=world.agent.owner_id)
+    runs.end(by=world.people["sam"], run=stopped.run, state="STOPPED", summary="Enough.", event="run.stopped")
+    runs.end(by=failed.principal, run=failed.run, state="FAILED", summary="The model did not answer.", event="run.failed")
+    said = {run.run.id: text(visit(world, "vera", f"runs/{run.run.id}")) for run in (looping, lying, stopped, failed)}
+    fact, claim = f'<p class="facts">{words}', f'<blockquote class="said">{words}'
+    assert fact in said[looping.run.id]
+    assert "Written by the gate as it ended the run." in said[looping.run.id]
+    assert claim in said[lying.run.id], "an agent cannot pass for the gate"
+    assert "Written by the agent at the end. Not checked." in said[lying.run.id]
+    assert "The reason given by sam, who ended the run." in said[stopped.run.id]
+    assert "Written by Remit: why the run could not go on." in said[failed.run.id]
+    assert "Written by the gate as it ended the run." in text(visit(world, "vera", f"runs/{looping.run.id}/report"))
 
 
 def test_an_effect_shows_its_key_and_state(world: World, run: RunUnderTest) -> None:
