@@ -86,6 +86,7 @@ def open_request(*, by: log.Actor, call: Call, plan: Plan, question: Question) -
     _schedule_expiry(request)
     detail = {
         "call": call.id,
+        "tool": call.name,
         "plan": plan.digest,
         "required": request.required,
         "draft": question.is_draft,
@@ -98,7 +99,7 @@ def open_request(*, by: log.Actor, call: Call, plan: Plan, question: Question) -
         subject=call.id,
         workspace=request.workspace_id,
         run=call.run_id,
-        detail={"request": request.id, "plan": plan.digest},
+        detail={"request": request.id, "tool": call.name, "plan": plan.digest},
     )
     log.append("request.opened", by=by, subject=request.id, workspace=request.workspace_id, run=call.run_id, detail=detail)
     return request
@@ -269,7 +270,7 @@ def _deny(request: Request, *, by: Principal, reason: str, denial: denials.Scope
         run=request.run_id,
         call=request.call_id,
         outcome=runs.Outcome(state=Call.State.DENIED, event="request.denied", refusal=refusal.as_dict(), note=reason, wake=True),
-        detail={"request": request.id, "scope": denial.scope, "ends_run": denial.ends_run},
+        detail={"request": request.id, "tool": request.call.name, "scope": denial.scope, "ends_run": denial.ends_run},
     )
     denials.remember(request, by=by, scope=denial.scope, reason=redaction.redact_text(reason)[:2000])
     if denial.ends_run:
@@ -288,7 +289,12 @@ def waited(request: Request) -> None:
 def record(request: Request, *, by: Principal, event: str, **detail: object) -> None:
     """The entry of something that people did with a request."""
     log.append(
-        event, by=by, subject=request.id, workspace=request.workspace_id, run=request.run_id, detail={"call": request.call_id, **detail}
+        event,
+        by=by,
+        subject=request.id,
+        workspace=request.workspace_id,
+        run=request.run_id,
+        detail={"call": request.call_id, "tool": request.call.name, **detail},
     )
 
 
@@ -299,7 +305,7 @@ def expire(*, by: Principal, request_id: str) -> bool:
         if request is None:
             return False
         runs.lock(request.run_id)
-        Call.objects.select_for_update().get(id=request.call_id)
+        call = Call.objects.select_for_update().get(id=request.call_id)
         request = Request.objects.select_for_update().get(id=request_id)
         if request.state not in {Request.State.OPEN, Request.State.APPROVED} or request.expires_at > database_now():
             return False
@@ -317,7 +323,7 @@ def expire(*, by: Principal, request_id: str) -> bool:
             run=request.run_id,
             call=request.call_id,
             outcome=runs.Outcome(state=Call.State.EXPIRED, event="request.expired", refusal=refusal.as_dict(), wake=True),
-            detail={"request": request.id},
+            detail={"request": request.id, "tool": call.name},
         )
 
 
