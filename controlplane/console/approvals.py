@@ -14,7 +14,7 @@ from approvals import deadlines, denials, ends, inbox, remarks, requests, rules
 from approvals.models import Request
 from audit import outcomes, tenancy
 from controlplane import deciding, guard
-from controlplane.console import asked, case, frame, lists, render
+from controlplane.console import asked, case, first_steps, frame, lists, render
 from controlplane.console.frame import Place
 from controlplane.templatetags import approvals as filters
 from controlplane.templatetags import ui
@@ -200,6 +200,7 @@ def _show(
         context |= {
             "query": urlencode(query),
             "view_query": urlencode({name: value for name, value in query.items() if name != "view"}),
+            "tries": first_steps.tries(request, place),
             "unfolded": request.GET.get("unchanged") == "1",
             "next_one": _following(request, place, opened.id) if opened.state != Request.State.OPEN else None,
         }

@@ -351,11 +351,11 @@ def test_every_end_says_what_happened(world: World) -> None:
         shown = text(client.get(f"{root_of(world)}/approvals/{said.approval}"))
         assert words in shown, state
         assert 'name="verdict"' not in shown
-        assert "What will change" in shown
+        assert "What would have changed" in shown
     with tenancy.within(world.organisation):
         Request.objects.filter(id=said.approval).update(state="VOID", note="Stopped by a person: duplicate refunds")
     shown = text(client.get(f"{root_of(world)}/approvals/{said.approval}"))
-    assert "Void: Stopped by a person: duplicate refunds. Nothing was sent" in shown
+    assert "Void. Stopped by a person: duplicate refunds. Nothing was sent" in shown
 
 
 def test_what_was_approved_becomes_the_record(world: World) -> None:
@@ -365,6 +365,7 @@ def test_what_was_approved_becomes_the_record(world: World) -> None:
     shown = page(world, "ann", said)
     for words in ("What just happened", "<b>You</b> approved", "Checked with her.", "Succeeded", "moved by $0.01", "The run goes on"):
         assert words in shown, words
+    assert "What changed" in shown
     assert "Audit entry" not in shown
     assert "effect.applied" in page(world, "ada", said)
     late = post(world, "ben", said, "vote", verdict="APPROVE")
