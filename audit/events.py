@@ -42,6 +42,7 @@ CATALOGUE: dict[str, str] = {
     "run.failed": "A run failed.",
     "run.handed_off": "A run was handed to its owner.",
     "run.loop_flagged": "A run made the same call again and again with the same answer.",
+    "runs.exported": "A list of runs was exported.",
     "call.admitted": "The gate admitted a call.",
     "call.refused": "The gate refused a call.",
     "call.held": "The gate holds a call until people decide.",

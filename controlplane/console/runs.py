@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -12,9 +12,22 @@ from django.views.decorators.http import require_POST, require_safe
 from agents import organisations, runs
 from agents.models import Call, Run
 from approvals import requests, sight
-from audit import outcomes, tenancy
+from audit import log, outcomes, tenancy
 from budgets import reservations
-from controlplane.console import asked, frame, inspector, lists, render, run_list, run_record, telling, waterfall
+from controlplane.console import (
+    asked,
+    frame,
+    inspector,
+    lists,
+    pinned,
+    render,
+    run_export,
+    run_list,
+    run_query,
+    run_record,
+    telling,
+    waterfall,
+)
 from controlplane.console.frame import Place
 
 MOST_CALLS = MOST_STEPS = 200
@@ -35,6 +48,25 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     context = run_list.context(request, place)
     fragment = "rows" if request.headers.get("HX-Target") == "rows" else ""
     return render.page(request, "runs/list.html", context, fragment=fragment)
+
+
+@require_POST
+@frame.page("runs_view", at="runs")
+def export(request: HttpRequest, place: Place) -> HttpResponseBase:
+    """The filtered runs as CSV; the filter is in the address. That they were taken away is entered first."""
+    may_read = place.may("runs_read")
+    with tenancy.within(place.organisation.id):
+        query = run_query.read(request, may_read=may_read)
+        if query.problems:
+            raise Http404
+        log.append("runs.exported", by=place.principal, workspace=place.workspace.id, detail={"filter": query.text, "words": may_read})
+    now = timezone.now()
+    facts = {"zone": "UTC", "exported": now.isoformat(), "workspace": place.workspace.slug, "filter": query.text, "order": "newest first"}
+    return StreamingHttpResponse(
+        run_export.pieces(place, query, may_read=may_read, facts=facts),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="runs-{now:%Y%m%dT%H%M%SZ}.csv"', "Cache-Control": "no-store"},
+    )
 
 
 @require_safe
@@ -139,6 +171,7 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
         "handed_to": people.get(run.handed_to, run.handed_to),
         "started_by": people.get(run.started_by, "the agent itself" if run.started_by_kind == "agent" else run.started_by),
+        "pinned": pinned.of(run, calls),
         "meters": _meters(run, waterfall.lasted(run, now), waterfall.waited(run, waits, now)),
         "is_over": run.state in Run.OVER,
         "open": next((each for each in waits if each.state == "OPEN"), None),
