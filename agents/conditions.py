@@ -2,6 +2,7 @@
 decides at run time is asked on both sides of each. Rules whose borders cannot be read off have no words here, and the answer is empty.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,8 @@ from typing import Any
 from cedarpy import pst
 
 from agents import cedar, policy_trees, shapes
+
+CENTS = "_cents"  # how an argument ends that counts them
 
 MOST_ARGUMENTS = 2
 MOST_PROBES = 200
@@ -115,13 +118,13 @@ def _merged(name: str, asked: list[tuple[_Region, str]]) -> Iterator[Case]:
     if asked[0][0].ordered:
         for (tier, _), run in itertools.groupby(asked, key=lambda pair: (pair[1], pair[0].ordered)):
             members = [region for region, _ in run]
-            yield Case(f"{name} {_range(members, _said_of(name))}", tier, _example(name, members[-1]))
+            yield Case(f"{called(name)} {_range(members, functools.partial(said, name))}", tier, _example(name, members[-1]))
         return
     by_tier: dict[str, list[_Region]] = {}
     for region, tier in asked:
         by_tier.setdefault(tier, []).append(region)
-    for said, alike in by_tier.items():
-        yield Case(f"{name} {_joined(region.words for region in alike)}", said, _example(name, alike[0]))
+    for tier, alike in by_tier.items():
+        yield Case(f"{called(name)} {_joined(region.words for region in alike)}", tier, _example(name, alike[0]))
 
 
 def _example(name: str, region: _Region) -> tuple[tuple[str, Any], ...]:
@@ -148,14 +151,16 @@ def _range(members: list[_Region], said: Callable[[Decimal], str]) -> str:
     return from_ + to
 
 
-def _said_of(name: str) -> Callable[[Decimal], str]:
-    """Numbers as people read them; an argument that counts cents is said in whole units too."""
+def called(name: str) -> str:
+    """An argument as sentences call it: what counts cents is said as money, and needs no unit in its name."""
+    return name.removesuffix(CENTS)
 
-    def said(value: Decimal) -> str:
-        plain = f"{value:,f}".rstrip("0").rstrip(".") if value % 1 else f"{int(value):,}"
-        return f"{plain} ({value / 100:,.2f})" if name.endswith("_cents") else plain
 
-    return said
+def said(name: str, value: Decimal | int) -> str:
+    """A number that an argument has or is compared with, as people read it: 50,000 cents are $500.00."""
+    if name.endswith(CENTS) and not value % 1:
+        return f"${Decimal(value) / 100:,.2f}"
+    return f"{value:,f}".rstrip("0").rstrip(".") if value % 1 else f"{int(value):,}"
 
 
 def _mentions(policies: Iterable[cedar.Policy]) -> dict[str, set[Any]]:

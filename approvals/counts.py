@@ -1,8 +1,9 @@
 """How many requests there are: open ones by agent, and what an agent's came to."""
 
 import datetime
+from collections.abc import Collection
 
-from django.db.models import Count
+from django.db.models import Count, Min
 
 from approvals.models import Request
 
@@ -22,3 +23,11 @@ def ends_of_agent(agent: str, *, since: datetime.datetime) -> dict[str, int]:
 def any_approved(workspace: str) -> bool:
     """Has anybody approved anything here? Call inside `tenancy.within`."""
     return Request.objects.filter(workspace_id=workspace, votes__verdict="APPROVE").exists()
+
+
+def waiting_since(runs: Collection[str]) -> dict[str, datetime.datetime]:
+    """run -> since when it has been waiting for people. Call inside `tenancy.within`."""
+    rows = (
+        Request.objects.filter(run_id__in=runs, state=Request.State.OPEN, is_draft=False).values("run_id").annotate(since=Min("opened_at"))
+    )
+    return {row["run_id"]: row["since"] for row in rows.order_by()} if runs else {}

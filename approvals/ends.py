@@ -138,5 +138,5 @@ def _end(request: Request, *, by: Principal, state: str, note: str, event: str, 
         run=request.run_id,
         call=request.call_id,
         outcome=runs.Outcome(state=Call.State.VOID, event="call.voided", refusal=refusal.as_dict(), note=note[:500], wake=True),
-        detail={"request": request.id},
+        detail={"request": request.id, "tool": request.call.name},
     )

@@ -79,7 +79,9 @@ def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
 _ROW = (
     *(field.name for field in Request._meta.concrete_fields),
     "plan__digest",
+    "call__refusal",
     "call__tool_version__is_reversible",
+    "call__tool_version__tool__connector_id",
     "run__agent__slug",
 )
 
@@ -89,7 +91,7 @@ def shown(found: QuerySet[Request]) -> QuerySet[Request]:
     said = Remark.objects.filter(request=OuterRef("id"), kind=Remark.Kind.COMMENT).order_by().values("request")
     counted = said.annotate(n=Count("id")).values("n")
     return (
-        found.select_related("plan", "call__tool_version", "run__agent")
+        found.select_related("plan", "call__tool_version__tool", "run__agent")
         .only(*_ROW)
         .prefetch_related("votes__member")
         .annotate(comments=Coalesce(Subquery(counted), 0))
@@ -129,12 +131,13 @@ def kept(identifiers: Collection[str], *, by: Principal, workspace: str) -> dict
     return {row.id: row for row in shown(Request.objects.filter(sight.requests(by, workspace), id__in=identifiers))}
 
 
-def health(*, by: Principal, workspace: str) -> pace.Pace | None:
-    """How deciding went in the last 30 days, for whoever sees every request. Call inside `tenancy.within`."""
+def health(*, by: Principal, workspace: str) -> tuple[pace.Pace | None, list[pace.Rule]]:
+    """How deciding went in the last 30 days, and rule by rule, for whoever sees every request. Call inside `tenancy.within`."""
     if not organisations.may(by, "approvals_all", workspace):
-        return None
+        return None, []
     now = requests.database_now()
-    return pace.of(workspace, since=now - SINCE, until=now + datetime.timedelta(seconds=1))
+    since, until = now - SINCE, now + datetime.timedelta(seconds=1)
+    return pace.of(workspace, since=since, until=until), pace.of_rules(workspace, since=since, until=until)
 
 
 def deciders(workspace: str) -> QuerySet[Member]:

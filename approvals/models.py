@@ -35,7 +35,7 @@ class Request(tenancy.Tenant):
         APPROVED = "APPROVED", "Approved"
         DENIED = "DENIED", "Denied"
         EXPIRED = "EXPIRED", "Expired"
-        VOID = "VOID", "Void: the world changed"
+        VOID = "VOID", "Void"
         SENT_BACK = "SENT_BACK", "Sent back"
         WITHDRAWN = "WITHDRAWN", "Withdrawn"
         APPLIED = "APPLIED", "Applied"

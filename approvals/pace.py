@@ -18,6 +18,33 @@ _ENDED = """
           FROM approvals_request WHERE workspace_id = %(workspace)s AND decided_at >= %(since)s AND decided_at < %(until)s
           ORDER BY decided_at DESC LIMIT %(most)s) newest
 """
+_BY_RULE = """
+    SELECT rule, count(*), count(*) FILTER (WHERE state = ANY(%(passed)s)), count(*) FILTER (WHERE state = 'DENIED')
+    FROM (SELECT state, policies FROM approvals_request
+          WHERE workspace_id = %(workspace)s AND decided_at >= %(since)s AND decided_at < %(until)s
+          ORDER BY decided_at DESC LIMIT %(most)s) newest, unnest(policies) rule
+    WHERE state = ANY(%(people)s) GROUP BY rule ORDER BY count(*) DESC, rule LIMIT %(rules)s
+"""
+RULES = 6
+TEDIOUS, ENOUGH = 0.98, 20  # a rule above which people only ever agree, over so many decisions, could let more pass by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What people decided where one rule asked them."""
+
+    id: str
+    decided: int
+    approved: int
+    denied: int
+
+    @property
+    def approved_share(self) -> int:
+        return 100 * self.approved // self.decided
+
+    @property
+    def is_tedious(self) -> bool:
+        return self.decided >= ENOUGH and not self.denied and self.approved > TEDIOUS * self.decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +74,14 @@ def of(workspace: str, *, since: datetime.datetime, until: datetime.datetime) ->
         cursor.execute(_ENDED, asked | {"people": list(Request.BY_PEOPLE), "passed": list(Request.PASSED)})
         ended, decided, expired, approved, instant, median_s = cursor.fetchone()
     return Pace(ended, decided, expired, approved, instant, median_s)
+
+
+def of_rules(workspace: str, *, since: datetime.datetime, until: datetime.datetime) -> list[Rule]:
+    """The rules that asked most often among the newest decisions of people then. Call inside `tenancy.within`."""
+    asked: dict[str, Any] = {"workspace": workspace, "since": since, "until": until, "most": NEWEST, "rules": RULES}
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_RULE, asked | {"people": list(Request.BY_PEOPLE), "passed": list(Request.PASSED)})
+        return [Rule(*row) for row in cursor.fetchall()]
 
 
 def verdicts_since(moment: datetime.datetime) -> set[str]:

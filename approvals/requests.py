@@ -13,7 +13,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from agents import organisations, runs, seats, stops
 from agents.models import Call, Run
 from agents.organisations import Principal
-from approvals import denials, sight, tiers
+from approvals import brakes, denials, sight, tiers
 from approvals.models import Plan, Request, Vote
 from audit import ids, log, moments, outcomes, redaction, tenancy
 from audit.moments import Moment
@@ -86,6 +86,7 @@ def open_request(*, by: log.Actor, call: Call, plan: Plan, question: Question) -
     _schedule_expiry(request)
     detail = {
         "call": call.id,
+        "tool": call.name,
         "plan": plan.digest,
         "required": request.required,
         "draft": question.is_draft,
@@ -98,7 +99,7 @@ def open_request(*, by: log.Actor, call: Call, plan: Plan, question: Question) -
         subject=call.id,
         workspace=request.workspace_id,
         run=call.run_id,
-        detail={"request": request.id, "plan": plan.digest},
+        detail={"request": request.id, "tool": call.name, "plan": plan.digest},
     )
     log.append("request.opened", by=by, subject=request.id, workspace=request.workspace_id, run=call.run_id, detail=detail)
     return request
@@ -121,7 +122,7 @@ def _schedule_expiry(request: Request) -> None:
 
 def get(identifier: str, *, by: Principal) -> Request:
     """A request that the principal may see. Absent and forbidden look the same. Call inside `tenancy.within`."""
-    request = Request.objects.select_related("plan", "call__tool_version", "run__agent").filter(id=identifier).first()
+    request = Request.objects.select_related("plan", "call__tool_version__tool", "run__agent").filter(id=identifier).first()
     if request is None or not sight.of_run(request.run, by=by):
         raise organisations.NotFound("There is no such request.", rule="request", current=identifier[:40], next_step="List the requests.")
     return request
@@ -139,7 +140,8 @@ def vote(
 ) -> Request:
     """One person's decision. With enough approvals the call is handed to a worker; one denial ends it and tells the agent why.
 
-    Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open) or ReasonNeeded.
+    Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open), ReasonNeeded, or Stopped
+    for an approval under a stop switch: a stop holds what waits, and a denial is possible all the same.
     """
     if verdict not in Vote.Verdict.values:
         raise organisations.Conflict(
@@ -152,6 +154,8 @@ def vote(
     with tenancy.within(by.organisation):
         request = held(by=by, request_id=request_id)
         check(request, by=by, plan_digest=plan_digest)
+        if verdict == Vote.Verdict.APPROVE:
+            brakes.check(request)
         if verdict == Vote.Verdict.DENY and not reason.strip():
             raise ReasonNeeded(
                 "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."
@@ -266,7 +270,7 @@ def _deny(request: Request, *, by: Principal, reason: str, denial: denials.Scope
         run=request.run_id,
         call=request.call_id,
         outcome=runs.Outcome(state=Call.State.DENIED, event="request.denied", refusal=refusal.as_dict(), note=reason, wake=True),
-        detail={"request": request.id, "scope": denial.scope, "ends_run": denial.ends_run},
+        detail={"request": request.id, "tool": request.call.name, "scope": denial.scope, "ends_run": denial.ends_run},
     )
     denials.remember(request, by=by, scope=denial.scope, reason=redaction.redact_text(reason)[:2000])
     if denial.ends_run:
@@ -285,7 +289,12 @@ def waited(request: Request) -> None:
 def record(request: Request, *, by: Principal, event: str, **detail: object) -> None:
     """The entry of something that people did with a request."""
     log.append(
-        event, by=by, subject=request.id, workspace=request.workspace_id, run=request.run_id, detail={"call": request.call_id, **detail}
+        event,
+        by=by,
+        subject=request.id,
+        workspace=request.workspace_id,
+        run=request.run_id,
+        detail={"call": request.call_id, "tool": request.call.name, **detail},
     )
 
 
@@ -296,7 +305,7 @@ def expire(*, by: Principal, request_id: str) -> bool:
         if request is None:
             return False
         runs.lock(request.run_id)
-        Call.objects.select_for_update().get(id=request.call_id)
+        call = Call.objects.select_for_update().get(id=request.call_id)
         request = Request.objects.select_for_update().get(id=request_id)
         if request.state not in {Request.State.OPEN, Request.State.APPROVED} or request.expires_at > database_now():
             return False
@@ -314,7 +323,7 @@ def expire(*, by: Principal, request_id: str) -> bool:
             run=request.run_id,
             call=request.call_id,
             outcome=runs.Outcome(state=Call.State.EXPIRED, event="request.expired", refusal=refusal.as_dict(), wake=True),
-            detail={"request": request.id},
+            detail={"request": request.id, "tool": call.name},
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents import cedar, organisations, policies, runs, tools, vocabulary
+from agents import cedar, conditions, organisations, policies, runs, tools, vocabulary
 from agents.models import PolicySet, Workspace
 from agents.organisations import Principal
 from approvals import bounds, requests, tiers
@@ -122,8 +122,7 @@ def _clause(request: Request, tool: tools.Facts, argument: str, limit: int | Non
     said = f"{slug} may call {name} without asking"
     if argument:
         parts += [f"context.args has {argument}", f"context.args.{argument} <= {limit}"]
-        money = f" (${(limit or 0) // 100:,}.{(limit or 0) % 100:02d})" if argument.endswith("_cents") else ""
-        said += f" while {argument} is {limit}{money} or less"
+        said += f" while {conditions.called(argument)} is {conditions.said(argument, limit or 0)} or less"
     for choice, value in _choices(tool, _arguments(request)):
         parts += [f"context.args has {choice}", f"context.args.{choice} == {json.dumps(value)}"]
         said += f" and {choice} is {value}"

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Q, QuerySet
+from django.db.models import Func, Q, QuerySet, TextField, Value
+from django.db.models.functions import Concat
 
 from audit import events, log
 from audit.models import Entry
 
 COUNTED = 2_000  # entries that facets and the histogram are counted over, the newest
 LOOKED = 50_000  # entries in which words are looked for, the newest
+DRAWN_FROM = 100_000  # entries out of which a sample is drawn at most: each of them is ranked
 BARS = 48
 TOP = 8
 
@@ -53,6 +55,28 @@ def beside(found: QuerySet[Entry], key: tuple[datetime.datetime, str], *, newer:
     if newer:
         return found.filter(Q(at__gt=at) | Q(at=at, id__gt=identifier)).order_by("at", "id")
     return found.filter(Q(at__lt=at) | Q(at=at, id__lt=identifier))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Entries drawn by a seed, newest first, out of how many. `is_too_large`: none were drawn out of more than `DRAWN_FROM`."""
+
+    rows: Sequence[Entry] = ()
+    whole: int = 0
+    is_too_large: bool = False
+
+
+def sample(found: QuerySet[Entry], *, number: int, seed: str) -> Sample:
+    """The `number` entries with the smallest SHA-256 of the seed, a colon and the id: anybody can draw the same again.
+
+    Every entry is as likely as another, so all of them are ranked; that is why there is a bound. Call inside `tenancy.within`.
+    """
+    whole = found.order_by().values("id")[: DRAWN_FROM + 1].count()
+    if whole > DRAWN_FROM:
+        return Sample(is_too_large=True)
+    rank = Func(Concat(Value(f"{seed}:"), "id", output_field=TextField()), template="sha256(convert_to(%(expressions)s, 'UTF8'))")
+    drawn = list(found.order_by(rank, "id").values_list("id", flat=True)[:number])
+    return Sample(list(found.filter(id__in=drawn).order_by("-at", "-id")), whole)
 
 
 @dataclass(frozen=True, slots=True)

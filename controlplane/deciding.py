@@ -9,7 +9,7 @@ import datetime
 from agents import runs, tools
 from agents.models import PolicySet
 from agents.organisations import Principal
-from approvals import denials, plans, requests, rules, tiers
+from approvals import brakes, denials, plans, requests, rules, tiers
 from approvals.models import Request, Vote
 from audit import tenancy, vault
 from controlplane import effects, examination, gate, recovery
@@ -51,7 +51,8 @@ def _look_first(*, by: Principal, request_id: str, plan_digest: str) -> None:
     with tenancy.within(by.organisation):
         request = requests.get(request_id, by=by)
         why_not = tiers.why_not(by, required=request.required, requesters=request.requesters, workspace=request.workspace_id)
-    if request.state == Request.State.OPEN and not why_not and request.plan.digest == plan_digest:
+        held = request.id in brakes.over([request])  # the vote says so, and nothing under a stop is asked anything
+    if request.state == Request.State.OPEN and not why_not and not held and request.plan.digest == plan_digest:
         _look_again(by, request)
 
 

@@ -11,7 +11,7 @@ from agents import identity, organisations, runs, stops, tools
 from agents.models import Call
 from agents.organisations import Principal
 from approvals import plans, requests, tiers
-from audit import tenancy
+from audit import outcomes, tenancy
 from controlplane import effects, examination, gate
 from controlplane.connectors import interface
 
@@ -21,7 +21,7 @@ class StillInDoubt(Exception):
 
 
 def resume(organisation: str, call_id: str) -> gate.Admission:
-    """Apply an approved call: scope, policy with the true number of approvals, target and digest are checked again, then T3 checks all."""
+    """Apply an approved call: stop, scope, policy with its approvals, target and digest are checked again, then T3 checks all."""
     call = load(organisation, call_id)
     if call.state != Call.State.APPROVED:
         return gate.standing(organisation, call_id)
@@ -37,6 +37,10 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
             organisation, call.run_id, call_id, Principal("agent", call.run.agent_id, organisation), tool, {"slug": "", "timeout_ms": 0}, {}
         )
         return void(sending, "The agent may no longer use this tool.")
+    try:
+        stops.check(context["stops"], examination.scopes(context, organisation, ""))
+    except stops.Stopped as stopped:
+        return void(sending, stopped.message, refusal=stopped)
     sent = effects.outbound(sending, arguments)
     decision = examination.decide(
         organisation, context, examination.request_of(organisation, context, tool, arguments), approvals=request.required
@@ -67,9 +71,14 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
     return gate.send(sending, sent, plan=request.plan.digest, decision=decision, scopes=examination.scopes(context, organisation, ""))
 
 
-def void(sending: effects.Sending, why: str) -> gate.Admission:
+def void(sending: effects.Sending, why: str, *, refusal: outcomes.Refused | None = None) -> gate.Admission:
     """What was held is no longer what would happen: the call ends, and the agent is told why."""
-    refusal = {
+    told = refusal.as_dict() if refusal is not None else _changed(why)
+    return gate.settled(sending, runs.Outcome(state=Call.State.VOID, event="call.voided", refusal=told, note=why, wake=True))
+
+
+def _changed(why: str) -> dict[str, Any]:
+    return {
         "code": "void",
         "message": why,
         "rule": "checked again before sending",
@@ -78,7 +87,6 @@ def void(sending: effects.Sending, why: str) -> gate.Admission:
         "who": "",
         "next": "Propose the call again; a new plan will be made.",
     }
-    return gate.settled(sending, runs.Outcome(state=Call.State.VOID, event="call.voided", refusal=refusal, note=why, wake=True))
 
 
 def reconcile(organisation: str, call_id: str) -> gate.Admission:

@@ -118,6 +118,7 @@ console: list[URLPattern | URLResolver] = [
     path("connect", pages_connect.show),
     path("connect/key", pages_connect.issue),
     path("runs", pages_runs.listed),
+    path("runs/export", pages_runs.export),
     path("runs/<str:identifier>", pages_runs.detail),
     path("runs/<str:identifier>/report", pages_runs.report),
     path("runs/<str:identifier>/download", pages_runs.download),

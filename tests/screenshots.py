@@ -97,7 +97,7 @@ def take(page: Page, root: str, name: str, size: str) -> Path | None:
     page.wait_for_load_state("load")
     page.evaluate("document.fonts.ready")
     if page.locator("#live").count():
-        page.locator("#live", has_text=re.compile(r"^\s*Live")).wait_for(timeout=10_000)
+        page.locator("#live", has_text=re.compile(r"^\s*(Live|Paused)")).wait_for(timeout=10_000)
     path = ALL / f"{name}-{size}.png"
     page.screenshot(path=path, full_page=size == "phone")
     if size in README.get(name, ()):

@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('organisation_id', models.TextField(db_default=django.db.models.functions.comparison.NullIf(models.Func(models.Value('app.organisation'), models.Value(value=True), function='current_setting', output_field=models.TextField()), models.Value('')), editable=False)),
                 ('id', models.TextField(primary_key=True, serialize=False)),
-                ('state', models.TextField(choices=[('OPEN', 'Open'), ('APPROVED', 'Approved'), ('DENIED', 'Denied'), ('EXPIRED', 'Expired'), ('VOID', 'Void: the world changed'), ('SENT_BACK', 'Sent back'), ('WITHDRAWN', 'Withdrawn'), ('APPLIED', 'Applied'), ('FAILED', 'Apply failed')], default='OPEN')),
+                ('state', models.TextField(choices=[('OPEN', 'Open'), ('APPROVED', 'Approved'), ('DENIED', 'Denied'), ('EXPIRED', 'Expired'), ('VOID', 'Void'), ('SENT_BACK', 'Sent back'), ('WITHDRAWN', 'Withdrawn'), ('APPLIED', 'Applied'), ('FAILED', 'Apply failed')], default='OPEN')),
                 ('title', models.TextField()),
                 ('required', models.PositiveSmallIntegerField()),
                 ('is_draft', models.BooleanField(default=False)),

@@ -14,7 +14,7 @@ from approvals import deadlines, denials, ends, inbox, remarks, requests, rules
 from approvals.models import Request
 from audit import outcomes, tenancy
 from controlplane import deciding, guard
-from controlplane.console import asked, case, frame, lists, render
+from controlplane.console import asked, case, first_steps, frame, lists, render
 from controlplane.console.frame import Place
 from controlplane.templatetags import approvals as filters
 from controlplane.templatetags import ui
@@ -200,6 +200,7 @@ def _show(
         context |= {
             "query": urlencode(query),
             "view_query": urlencode({name: value for name, value in query.items() if name != "view"}),
+            "tries": first_steps.tries(request, place),
             "unfolded": request.GET.get("unchanged") == "1",
             "next_one": _following(request, place, opened.id) if opened.state != Request.State.OPEN else None,
         }
@@ -219,13 +220,15 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
     rows = list(found[: SHOWN + 1])
     more, rows = len(rows) > SHOWN, rows[:SHOWN]
     following = asked.address(request, below=_cursor(rows[-1], column, since), at=None, keep=None) if more else ""
+    shown = _with_held(place, _with_kept(request, place, rows))
     chosen = {name: value for name, value in zip(_FILTERS, (narrow.agent, narrow.tool, narrow.tier, narrow.text), strict=True) if value}
     said = {**chosen, "tab": tab, **({"on": "next"} if request.GET.get("on") == "next" else {})}
     below = asked.text(request, "below")
+    health, by_rule = inbox.health(by=by, workspace=workspace)
     return {
         "tabs": inbox.TABS,
         "tab": tab,
-        "rows": _with_kept(request, place, rows),
+        "rows": shown,
         "counts": inbox.counts(by=by, workspace=workspace),
         "keep": "".join(f"&keep={row.id}" for row in rows) if tab in {"mine", "waiting"} else "",
         "next_page": following,
@@ -237,7 +240,8 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
         "agents": list(contracts.slugs(workspace).values()),
         "tools": list(tools.names(workspace, writes=True).values()),
         "tiers": TIERS,
-        "health": inbox.health(by=by, workspace=workspace),
+        "health": health,
+        "by_rule": by_rule,
         "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],
         "last": inbox.last_decision(by=by, workspace=workspace) if not rows else None,
         "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next", keep=None),
@@ -267,6 +271,14 @@ def _below(text: str) -> tuple[datetime.datetime | None, int, str]:
 def _cursor(row: Any, column: str, since: datetime.datetime) -> str:
     at = since if column == "urgency" else getattr(row, column) or since
     return lists.packed(at.isoformat(), row.urgency if column == "urgency" else 0, row.id)
+
+
+def _with_held(place: Place, rows: list[Request]) -> list[Request]:
+    """Each with the stop that is on over it."""
+    held = case.held(rows, place)
+    for row in rows:
+        row.held = held.get(row.id)  # type: ignore[attr-defined]
+    return rows
 
 
 def _with_kept(request: HttpRequest, place: Place, rows: list[Request]) -> list[Request]:

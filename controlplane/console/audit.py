@@ -1,8 +1,10 @@
 """The audit log: found by filters in the address, one entry with its exact bytes, taken away as a file. Looking changes nothing here."""
 
+import datetime
 import hashlib
 import json
 import re
+import secrets
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, sight
-from audit import events, exports, log, models, search, tenancy
+from audit import events, exports, log, models, search, sentences, tenancy
 from controlplane.console import frame, lists, render, terms
 from controlplane.console.frame import Place
 
@@ -30,7 +32,8 @@ QUESTIONS = {
     "Every export": {"event": "audit.exported"},
 }
 MEDIA = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
-MOST_NEW = 1_000
+MOST_NEW, MOST_DRAWN = 1_000, 200
+SETTLES = datetime.timedelta(minutes=1)  # an entry bears the time of its transaction, and is there when that is over
 # Where a thing can be looked at, by the prefix of its id.
 PAGES = {"R": "runs", "APR": "approvals", "STP": "stops", "POL": "policies", "AG": "agents", "EV": "audit"}
 _ID = re.compile(r"(R|APR|STP|POL|AG|EV)-[0-9A-Z]{4,40}")
@@ -43,13 +46,21 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     if request.GET.get("q", "").strip():
         return redirect(f"{place.root}/audit?{urlencode(_qualified(request.GET.dict()))}")
     asked, problems = _asked(request.GET.dict())
+    number, seed = _drawn(request.GET.dict()) if place.may("audit_all") else (0, "")
+    fixed = _fixed(asked, seed) if number and not problems else None
+    if fixed:
+        return redirect(f"{place.root}/audit?{urlencode(asked | fixed | {'sample': number})}")
     names = _names(place)
     found, floor = (log.entries().none(), None) if problems else _entries(place, asked, names)
     above = lists.below(request.GET.get("above", ""))
     if request.headers.get("HX-Target") == "fresh":
         number = search.beside(found, above, newer=True)[:MOST_NEW].count() if above else 0
         return render.page(request, "audit/list.html", {"number": number, "asked": asked, "MOST_NEW": MOST_NEW}, fragment="fresh")
-    context = _page(request, found, asked, names) | {
+    context = _page(request, found, asked, names, search.sample(found, number=number, seed=seed) if number else None) | {
+        "seed": seed,
+        "drawn": number,
+        "MOST_DRAWN": MOST_DRAWN,
+        "DRAWN_FROM": search.DRAWN_FROM,
         "asked": asked,
         "query": urlencode(asked),
         "chips": _chips(asked),
@@ -65,10 +76,12 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     return render.page(request, "audit/list.html", context, status=422 if problems else 200)
 
 
-def _page(request: HttpRequest, found: Any, asked: dict[str, str], names: dict[str, str]) -> dict[str, Any]:
-    """The rows around the one that the address names, and the numbers of all of them."""
-    below, above = (lists.below(request.GET.get(name, "")) for name in ("below", "above"))
-    if above and not below:
+def _page(request: HttpRequest, found: Any, asked: dict[str, str], names: dict[str, str], drawn: search.Sample | None) -> dict[str, Any]:
+    """The rows around the one that the address names, or the sample that was drawn, and the numbers of all of them."""
+    below, above = (lists.below(request.GET.get(name, "")) if drawn is None else None for name in ("below", "above"))
+    if drawn is not None:
+        shown, newer, older = list(drawn.rows), False, False
+    elif above and not below:
         rows = list(search.beside(found, above, newer=True)[: lists.SHOWN + 1])
         shown = rows[: lists.SHOWN][::-1]
         newer, older = len(rows) > lists.SHOWN, True
@@ -77,13 +90,12 @@ def _page(request: HttpRequest, found: Any, asked: dict[str, str], names: dict[s
         shown, newer, older = rows[: lists.SHOWN], bool(below), len(rows) > lists.SHOWN
     numbers = search.numbers(found, since=lists.moment(asked.get("since", "")), until=lists.moment(asked.get("until", "")))
     return {
-        "rows": [
-            (entry, events.CATALOGUE.get(entry.event, ""), names.get(entry.actor_id, ""), events.outcome(entry.event)) for entry in shown
-        ],
+        "rows": [(entry, sentences.of(entry), names.get(entry.actor_id, ""), events.outcome(entry.event)) for entry in shown],
         "newest": _key(shown[0]) if shown else lists.packed(timezone.now().isoformat(), ""),
         "newer": urlencode(asked | {"above": _key(shown[0])}) if newer and shown else "",
         "further": urlencode(asked | {"below": _key(shown[-1])}) if older and shown else "",
-        "is_top": not below and not above,
+        "is_top": not below and not above and drawn is None,
+        "sample": drawn,
         "numbers": numbers,
         "facets": _facets(numbers, asked, names),
         "bars": _bars(numbers, asked),
@@ -102,7 +114,7 @@ def entry(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     was = was if was is not None and may_read(place, was) else None
     context = {
         "entry": found,
-        "sentence": events.CATALOGUE.get(found.event, ""),
+        "sentence": sentences.of(found),
         "outcome": events.outcome(found.event),
         "outcomes": events.OUTCOMES,
         "actor": _names(place).get(found.actor_id, ""),
@@ -146,6 +158,21 @@ def export(request: HttpRequest, place: Place) -> HttpResponseBase:
         content_type=MEDIA[kind],
         headers={"Content-Disposition": f'attachment; filename="audit-{until:%Y%m%dT%H%M%SZ}.{kind}"', "Cache-Control": "no-store"},
     )
+
+
+def _drawn(given: dict[str, str]) -> tuple[int, str]:
+    """(how many entries are to be drawn, by which seed); 0 where no sample is asked for."""
+    number = given.get("sample", "").strip()[:6]
+    wanted = int(number) if number.isascii() and number.isdecimal() else 0
+    return min(wanted, MOST_DRAWN), "".join(letter for letter in given.get("seed", "").strip()[:64] if letter.isprintable())
+
+
+def _fixed(asked: dict[str, str], seed: str) -> dict[str, str] | None:
+    """The end of the range and the seed that an address needs so that it draws the same again; None where it has them."""
+    last, until = timezone.now() - SETTLES, lists.moment(asked.get("until", ""))
+    if seed and until is not None and until <= last:
+        return None
+    return {"seed": seed or secrets.token_hex(4), "until": asked["until"] if until and until <= last else f"{last:%Y-%m-%dT%H:%M:%S}"}
 
 
 def _asked(given: dict[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents import policies, runs, sight, stops, tools
-from agents.models import Agent, Call
-from approvals import bounds, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
+from agents import conditions, organisations, policies, runs, sight, stops, tools
+from agents.models import Agent, Call, Run, Stop
+from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
 from approvals import sight as request_sight
 from approvals.models import Remark, Request, Vote
 from audit import log
 from budgets import money, reservations
-from controlplane.console import changes
+from controlplane.console import changes, lists
 from controlplane.console.frame import Place
 
 CHIPS = ("Wrong amount", "Wrong customer or record", "Against our rules", "Duplicate", "Not enough evidence")
@@ -71,6 +71,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "call": opened.call,
         "tool": tool,
         "is_open": opened.state == Request.State.OPEN,
+        "held": held([opened], place).get(opened.id),
         "reach": _facts(opened).get("reach") or {},
         "undo": _facts(opened).get("undo"),
         "reads": _reads(opened),
@@ -80,12 +81,36 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "like": like,
         "votes": votes,
         "effect": effect,
+        "changes_head": _head(opened, effect),
         "moments": _moments(opened, votes, effect),
         "bounds": [_bound(bound, like) for bound in bounds.of(opened, tool)] if opened.state == Request.State.OPEN else [],
         **_payload(opened, tool, view, seen),
         **_people(place, opened, tool, votes, fresh=fresh),
         **_after(place, opened, effect),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The stop that is on over a request, in words: what was stopped, by whom, and who may let it go on."""
+
+    stop: Stop
+    label: str
+    by: str
+    releasers: Sequence[str]
+
+
+def held(requests_: Sequence[Request], place: Place) -> dict[str, Held]:
+    """What holds these open requests, by their ids: the same few statements for any number, none while nothing is stopped."""
+    over = brakes.over(row for row in requests_ if row.state == Request.State.OPEN)
+    found = {stop.id: stop for stop in over.values()}
+    labels = stops.labels(found.values()) if found else {}
+    names = organisations.names({stop.engaged_by for stop in found.values()}) if found else {}
+    said = {
+        key: Held(stop, labels[key], names.get(stop.engaged_by, stop.engaged_by), brakes.releasers(stop, place.workspace.id))
+        for key, stop in found.items()
+    }
+    return {key: said[stop.id] for key, stop in over.items()}
 
 
 def _facts(opened: Request) -> dict[str, Any]:
@@ -102,10 +127,25 @@ def _bound(bound: bounds.Bound, like: likeness.Likeness) -> str:
         else changes.said(bound.most, f"/{bound.argument}")
     )
     who = "been automatic" if bound.tier == tiers.AUTO else "needed one human"
-    return f"Would have {who} at {bound.argument.removesuffix('_cents').replace('_', ' ')} {most} or less, all else equal."
+    return f"Would have {who} at {conditions.called(bound.argument).replace('_', ' ')} {most} or less, all else equal."
 
 
 # What will change -------------------------------------------
+
+
+# What the changes of a plan are called, by what became of them; before anything did, they will be.
+_HEADS = {
+    "APPLIED": "What changed",
+    "IN_DOUBT": "What may have changed",
+    "INTENT": "What is being changed",
+    "FAILED": "What would have changed",
+}
+
+
+def _head(opened: Request, effect: Any) -> str:
+    if effect is not None:
+        return _HEADS.get(effect.state, "What will change")
+    return "What will change" if opened.state in {Request.State.OPEN, Request.State.APPROVED} else "What would have changed"
 
 
 def _payload(opened: Request, tool: tools.Facts, view: str, seen: str) -> dict[str, Any]:
@@ -152,7 +192,8 @@ def _read(organisation: str, call: Call) -> Read:
     return Read(call, about[:60], source, text[:EXCERPT])
 
 
-def _touched(place: Place, opened: Request, tool: tools.Facts) -> list[tuple[str, str]]:
+def _touched(place: Place, opened: Request, tool: tools.Facts) -> list[tuple[str, str, datetime.datetime | None]]:
+    """(what, in words, and when where that matters)."""
     connector = opened.call.tool_version.tool.connector if opened.call.tool_version else None
     last = likeness.newest_end(opened)
     found = [
@@ -167,8 +208,12 @@ def _touched(place: Place, opened: Request, tool: tools.Facts) -> list[tuple[str
     if last is not None and last.decided_at is not None:
         done = "took effect" if last.state == Request.State.APPLIED else "failed"
         which = f" ({last.id})" if _seen(place, [last]) else ""
-        found += [("Last time", f"{done} {last.decided_at:%d %b %H:%M} UTC{which}")]
-    return [(name, value) for name, value in found if value]
+        return [*_plainly(found), ("Last time", f"{done}{which}", last.decided_at)]
+    return _plainly(found)
+
+
+def _plainly(found: Sequence[tuple[str, str]]) -> list[tuple[str, str, datetime.datetime | None]]:
+    return [(name, value, None) for name, value in found if value]
 
 
 def _seen(place: Place, found: Sequence[Request]) -> list[str]:
@@ -193,7 +238,7 @@ def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Lik
     earlier = likeness.earlier(opened)
     which = ", ".join(_seen(place, earlier[:3])) or f"{len(earlier)} times in 30 days"
     twice = f"{opened.plan.entity} was changed by this tool before: {which}"
-    stopped = _stopped(opened, tool)
+    stop = brakes.over([opened]).get(opened.id)
     rule = ", ".join(opened.policies) or "no rule"
     return [
         Check(ok=True, text=f"Arguments fit the schema of {opened.call.name}", at=opened.opened_at),
@@ -204,25 +249,13 @@ def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Lik
         Check(
             opened.run.loop_flagged_at is None, "The run repeats itself" if opened.run.loop_flagged_at else "The loop guard is quiet", now
         ),
-        Check(not stopped, stopped or "No stop switch is on for it", now),
+        Check(stop is None, f"Stopped by a person: {stop.reason}" if stop else "No stop switch is on for it", now),
         Check(
             agent.state == Agent.State.ACTIVE and agent.stage != Agent.Stage.READ_ONLY,
             f"Agent is {agent.get_state_display().lower()}, stage {agent.get_stage_display().lower()}",
             now,
         ),
     ]
-
-
-def _stopped(opened: Request, tool: tools.Facts) -> str:
-    covered = {
-        ("organisation", opened.organisation_id),
-        ("workspace", opened.workspace_id),
-        ("agent", opened.run.agent_id),
-        ("run", opened.run_id),
-        ("tool", tool.tool),
-        ("connector", tool.connector),
-    }
-    return next((f"Stopped by a person: {stop.reason}" for stop in stops.engaged() if (stop.scope, stop.target) in covered), "")
 
 
 # Who -------------------------------------------
@@ -306,23 +339,28 @@ def _after(place: Place, opened: Request, effect: Any) -> dict[str, Any]:
         mine = sight.entries(place.principal, place.workspace.id)
         entry = log.entries(subject=opened.call_id, event="effect.*").filter(mine).first()
     refusal = json.loads(opened.call.refusal) if opened.call.refusal else {}
+    outcome, undo_until = _outcome(result, opened)
     return {
         "run": run,
         "following": following,
         "spent": reservations.of_runs([run.id]).get(run.id, 0),
         "entry": entry,
-        "outcome": _outcome(result, opened),
+        "outcome": outcome,
+        "undo_until": undo_until,
         "answered": "\n".join(str(block.get("text", "")) for block in result.get("content", []))[:EXCERPT] if result.get("isError") else "",
         "told": refusal,
+        "ended": run.state in Run.OVER,
+        "stop_id": str(refusal.get("rule", "")).removeprefix("stop ") if refusal.get("code") == "stopped" else "",
         "successor": likeness.successor(opened) if opened.state in {"VOID", "SENT_BACK", "EXPIRED"} else None,
     }
 
 
-def _outcome(result: dict[str, Any], opened: Request) -> list[tuple[str, str]]:
-    """What the system called the thing it made, and until when it can be taken back."""
+def _outcome(result: dict[str, Any], opened: Request) -> tuple[list[tuple[str, str]], datetime.datetime | None]:
+    """(what the system called the thing it made, until when it can be taken back)."""
     made, asked = result.get("structuredContent"), runs.kept(opened.call.arguments)
     if not isinstance(made, dict):
-        return []
+        return [], None
     known = set(map(str, asked.values())) if isinstance(asked, dict) else set()
     found = [(name.replace("_", " "), str(value)[:80]) for name, value in made.items() if name.endswith("_id") and str(value) not in known]
-    return found[:2] + ([("undo until", str(made["undo_until"])[:16].replace("T", " ") + " UTC")] if made.get("undo_until") else [])
+    until = made.get("undo_until")
+    return found[:2], lists.moment(until[:40]) if isinstance(until, str) else None

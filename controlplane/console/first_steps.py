@@ -24,6 +24,7 @@ STORIES = {
     "schema-error": ("Wrong arguments", "It sends a wrong type, is told which, and corrects itself."),
     "injection": ("Injection", "A letter orders it to refund somebody else's invoice."),
 }
+AFTERWARDS = ("loop", "overspend")
 ASKED = "permissions/who?tool=billing_issue_refund"
 
 
@@ -71,6 +72,13 @@ def _steps(place: Place, verdicts: set[str], since: datetime.datetime) -> list[S
         Step("Set the cap of Support operations", "a brake, not an alarm", "budgets", "finance", happened("cap.set")),
         Step("Export the audit log", "proof that leaves the house", "audit", "auditor", happened("audit.exported")),
     ]
+
+
+def tries(request: HttpRequest, place: Place) -> list[tuple[str, str]] | None:
+    """What this person may try after the first approval, in the demo: (story, its title). None where no demo is."""
+    if not is_demo(request, place) or not (_may_play(place) or place.may("agents_stop")):
+        return None
+    return [(name, STORIES[name][0]) for name in AFTERWARDS] if _may_play(place) else []
 
 
 def is_demo(request: HttpRequest, place: Place) -> bool:

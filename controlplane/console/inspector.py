@@ -41,7 +41,7 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
     has |= dict.fromkeys(set(TABS) - {"cost", "links"}, False) if run.is_withheld else {}
     tabs = {name: word for name, word in TABS.items() if has.get(name, True)}
     tab = asked.text(request, "tab")
-    tab = tab if tab in tabs else "cost" if run.is_withheld else "refusal" if call.refusal and "decision" not in call.decision else "policy"
+    tab = tab if tab in tabs else next(name for name in ("refusal", "policy", "cost") if name in tabs)
     full = asked.text(request, "full") == "1"
     decided = runs.kept(call.decision) or {}
     entries = _entries(place, run, call) if tab == "links" else []
@@ -49,6 +49,7 @@ def opened(request: HttpRequest, place: Place, run: Run, call: Call, waits: Sequ
         "tabs": [(name, word, asked.address(request, call=call.id, tab=name, full="")) for name, word in tabs.items()],
         "tab": tab,
         "decision": decided.get("decision"),
+        "overruled": call.state == Call.State.REFUSED and bool((decided.get("decision") or {}).get("allowed")),
         "judged": _judged(decided.get("request") or {}),
         "payload": cut(_payload(call, tab), full=full) if tab in {"input", "output", "raw"} else None,
         "diff": run_record.diff(call, effect) if tab == "diff" else None,
@@ -101,12 +102,12 @@ def _judged(request: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(word, found) for word, found in rows if found not in (None, "", [])]
 
 
-def conversation(steps: Iterable[Step], *, full: str = "") -> list[dict[str, Any]]:
-    """The record of a hosted run, each part labelled by who wrote it. `full` is the id of the one step that is shown whole."""
+def conversation(steps: Iterable[Step], *, full: str = "", ended: str = "") -> list[dict[str, Any]]:
+    """The record of a hosted run, each part labelled by who wrote it, its end by `ended`. `full` is the id of the one step shown whole."""
     said = []
     for step in steps:
         found = runs.kept(step.content)
-        parts = _parts(step.kind, found if isinstance(found, dict) else {"text": str(found)})
+        parts = _parts(step.kind, found if isinstance(found, dict) else {"text": str(found)}, ended)
         most = MOST if full == step.id else FIRST
         said.append(
             {
@@ -118,7 +119,7 @@ def conversation(steps: Iterable[Step], *, full: str = "") -> list[dict[str, Any
     return said
 
 
-def _parts(kind: str, content: dict[str, Any]) -> list[tuple[str, str]]:
+def _parts(kind: str, content: dict[str, Any], ended: str) -> list[tuple[str, str]]:
     if kind == Step.Kind.PROMPT:
         offered = ", ".join(str(tool.get("name")) for tool in content.get("tools", []))
         return [
@@ -139,4 +140,4 @@ def _parts(kind: str, content: dict[str, Any]) -> list[tuple[str, str]]:
             f"From the tool {content.get('tool')}" if content.get("status") == "applied" else f"From the gate, about {content.get('tool')}"
         )
         return [(source, "\n".join(str(block.get("text", block)) for block in blocks))]
-    return [("Written by the agent or the gate at the end", str(content.get("summary", content.get("text", ""))))]
+    return [(ended or "Left at the end. Not checked.", str(content.get("summary", content.get("text", ""))))]

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from agents import contracts, runs, sight
-from audit import events, log
+from audit import log, sentences
 from controlplane.console import asked, attention, first_steps, frame, numbers, render
 from controlplane.console.frame import Place
 
@@ -33,7 +33,7 @@ def page(request: HttpRequest, place: Place) -> HttpResponse:
         context["feed"] = _feed(place)
     if place.may("audit_view"):
         rows = log.entries(workspace=place.workspace.id).filter(sight.entries(place.principal, place.workspace.id))[:ENTRIES]
-        context["entries"] = [(entry, events.CATALOGUE.get(entry.event, entry.event)) for entry in rows]
+        context["entries"] = [(entry, sentences.of(entry)) for entry in rows]
     return render.page(request, "overview/page.html", context, fragment="body" if request.headers.get("HX-Target") == "overview" else "")
 
 

@@ -23,6 +23,7 @@ STATUS = {
     "fresh_sign_in": 403,
     "no_more_time": 409,
     "too_many_rounds": 409,
+    "stopped": 423,
 }
 
 

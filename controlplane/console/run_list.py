@@ -14,6 +14,7 @@ from django.utils import timezone
 from agents import run_lists, runs
 from agents.models import Run
 from agents.run_lists import Spot
+from approvals import counts
 from budgets import reservations
 from controlplane.console import asked, lists, run_query, terms, waterfall
 from controlplane.console.frame import Place
@@ -33,7 +34,7 @@ CLASSES = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading that sorts."""
+    """A heading; one with a link sorts."""
 
     name: str
     word: str
@@ -64,10 +65,14 @@ def context(request: HttpRequest, place: Place) -> dict[str, Any]:
         page = run_lists.sorted_page(whole, query.wanted, query.order, after=spot, shown=lists.SHOWN)
     facets = run_lists.facets(whole_list)
     spent = reservations.of_runs([row.id for row in page.rows])
-    now = timezone.now()
+    waits = counts.waiting_since([row.id for row in page.rows if row.state == Run.State.WAITING])
     address = Address(request, query)
     return {
-        "rows": [(row, spent.get(row.id, 0), waterfall.lasted(row, now)) for row in page.rows],
+        "rows": [(row, _cells(address.shown, row, spent.get(row.id, 0), waits.get(row.id))) for row in page.rows],
+        "choices": [(name, word, name in address.shown) for name, word in run_query.COLUMNS.items()],
+        "cols": address.cols,
+        "kept": {name: value for name, value in (("q", query.text), ("sort", query.sort)) if value},
+        "export": f"{place.root}/runs/export?{urlencode({'q': query.text})}" if page.rows else "",
         "q": query.text,
         "problems": query.problems,
         "chips": [(str(term), address.to([each for each in query.terms if each != term])) for term in query.terms],
@@ -87,14 +92,32 @@ def context(request: HttpRequest, place: Place) -> dict[str, Any]:
     }
 
 
+def _cells(shown: Sequence[str], run: Run, spent: int, waiting: datetime.datetime | None) -> list[tuple[str, str, Any]]:
+    """(column, its heading, the value) of the columns that are shown."""
+    now = timezone.now()
+    waited = run.waited_ms / 1000 + ((now - waiting).total_seconds() if waiting else 0)
+    values = {
+        "steps": run.steps,
+        "calls": run.tool_calls,
+        "writes": run.writes,
+        "tokens": run.tokens,
+        "cost": spent,
+        "took": waterfall.lasted(run, now),
+        "waited": waited or None,
+        "started": run.started_at,
+    }
+    return [(name, run_query.COLUMNS[name], values[name]) for name in shown]
+
+
 class Address:
-    """This list with other terms, another order or another page."""
+    """This list with other terms, another order or another page; its columns stay."""
 
     def __init__(self, request: HttpRequest, query: Asked) -> None:
-        self.path, self.query = request.path, query
+        self.path, self.query, self.shown = request.path, query, run_query.columns(request)
+        self.cols = ",".join(self.shown) if self.shown != run_query.USUAL else ""
 
     def to(self, wanted: Sequence[Term], *, sort: str | None = None, after: str = "") -> str:
-        said = {"q": terms.text(wanted), "sort": self.query.sort if sort is None else sort, "after": after}
+        said = {"q": terms.text(wanted), "sort": self.query.sort if sort is None else sort, "cols": self.cols, "after": after}
         kept = {name: value for name, value in said.items() if value}
         return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
@@ -124,7 +147,10 @@ def _packed(query: Asked, spot: Spot) -> str:
 def _columns(query: Asked, address: Address) -> list[Column]:
     """A heading sorts the other way when it sorts already; at first the largest come first."""
     found = []
-    for name, word in run_query.ORDERS.items():
+    for name, word in ((each, run_query.COLUMNS[each]) for each in address.shown):
+        if name not in run_query.ORDERS:
+            found.append(Column(name, word, "", ""))
+            continue
         on = query.order.name == name
         down = not (on and query.order.down)
         sort = "" if name == "started" and down else f"{'-' if down else ''}{name}"

@@ -20,7 +20,19 @@ STATES = dict(Run.State.choices)
 _ID = re.compile(r"[Rr]-[0-9A-Za-z]{1,24}")
 # The parameters of links from elsewhere, and the qualifier that says the same.
 PARAMETERS = {"state": "status", "agent": "agent", "since": "after", "over": "ended"}
-ORDERS = {"started": "Started", "steps": "Steps", "calls": "Calls", "writes": "Writes", "cost": "Cost", "took": "Took"}
+ORDERS = {"started": "Started", "steps": "Steps", "calls": "Calls", "writes": "Writes", "tokens": "Tokens", "cost": "Cost", "took": "Took"}
+# What a row may say besides its run and its status, in this order; `?cols=` chooses, and these are chosen without it.
+COLUMNS = {name: ORDERS[name] for name in ("steps", "calls", "writes", "tokens", "cost", "took")} | {
+    "waited": "Waited",
+    "started": "Started",
+}
+USUAL = ("steps", "calls", "writes", "cost", "took", "started")
+
+
+def columns(request: HttpRequest) -> tuple[str, ...]:
+    """The columns that the address asks for, as one text or a parameter each; the usual ones when it names none."""
+    named = {name.strip() for text in request.GET.getlist("cols")[: len(COLUMNS)] for name in text[:200].split(",")}
+    return tuple(name for name in COLUMNS if name in named) or USUAL
 
 
 def _moment(value: str) -> datetime.datetime:

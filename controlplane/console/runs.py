@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -12,9 +12,22 @@ from django.views.decorators.http import require_POST, require_safe
 from agents import organisations, runs
 from agents.models import Call, Run
 from approvals import requests, sight
-from audit import outcomes, tenancy
+from audit import log, outcomes, tenancy
 from budgets import reservations
-from controlplane.console import asked, frame, inspector, lists, render, run_list, run_record, telling, waterfall
+from controlplane.console import (
+    asked,
+    frame,
+    inspector,
+    lists,
+    pinned,
+    render,
+    run_export,
+    run_list,
+    run_query,
+    run_record,
+    telling,
+    waterfall,
+)
 from controlplane.console.frame import Place
 
 MOST_CALLS = MOST_STEPS = 200
@@ -37,6 +50,25 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     return render.page(request, "runs/list.html", context, fragment=fragment)
 
 
+@require_POST
+@frame.page("runs_view", at="runs")
+def export(request: HttpRequest, place: Place) -> HttpResponseBase:
+    """The filtered runs as CSV; the filter is in the address. That they were taken away is entered first."""
+    may_read = place.may("runs_read")
+    with tenancy.within(place.organisation.id):
+        query = run_query.read(request, may_read=may_read)
+        if query.problems:
+            raise Http404
+        log.append("runs.exported", by=place.principal, workspace=place.workspace.id, detail={"filter": query.text, "words": may_read})
+    now = timezone.now()
+    facts = {"zone": "UTC", "exported": now.isoformat(), "workspace": place.workspace.slug, "filter": query.text, "order": "newest first"}
+    return StreamingHttpResponse(
+        run_export.pieces(place, query, may_read=may_read, facts=facts),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="runs-{now:%Y%m%dT%H%M%SZ}.csv"', "Cache-Control": "no-store"},
+    )
+
+
 @require_safe
 @frame.page("runs_view", at="runs")
 def detail(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
@@ -56,6 +88,7 @@ def report(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
         "record": record,
         "sees_requests": sight.of_run(run, by=place.principal),
         "sentence": telling.sentence(calls[: run_record.MOST_CALLS]),
+        "ending": telling.ending(run),
         **_outside(changed),
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
         "made": timezone.now(),
@@ -121,7 +154,8 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
     now = timezone.now()
     view = _view(request, run)
     chosen = _chosen(run, calls, asked.text(request, "call"))
-    said, said_further = _said(request, run) if view == "said" else ([], "")
+    ending = telling.ending(run)
+    said, said_further = _said(request, run, ending.source if ending else "") if view == "said" else ([], "")
     picture = waterfall.draw(run, calls, waits, now=now)
     people = organisations.names([run.agent.owner_id, run.handed_to, run.started_by])
     context: dict[str, Any] = {
@@ -132,9 +166,12 @@ def _show(request: HttpRequest, place: Place, run: Run, *, refused: outcomes.Ref
         "first": asked.address(request, at="", call="") if request.GET.get("at") else "",
         "view": view,
         "sentence": telling.sentence(calls),
+        "ending": ending,
+        "kept_tab": asked.text(request, "tab"),
         "owner": people.get(run.agent.owner_id, run.agent.owner_id),
         "handed_to": people.get(run.handed_to, run.handed_to),
         "started_by": people.get(run.started_by, "the agent itself" if run.started_by_kind == "agent" else run.started_by),
+        "pinned": pinned.of(run, calls),
         "meters": _meters(run, waterfall.lasted(run, now), waterfall.waited(run, waits, now)),
         "is_over": run.state in Run.OVER,
         "open": next((each for each in waits if each.state == "OPEN"), None),
@@ -169,12 +206,12 @@ def _calls(request: HttpRequest, run: Run) -> tuple[list[Call], str]:
     return rows[:MOST_CALLS], asked.address(request, at=lists.packed(last.created_at.isoformat(), last.id), call="") if last else ""
 
 
-def _said(request: HttpRequest, run: Run) -> tuple[list[dict[str, Any]], str]:
+def _said(request: HttpRequest, run: Run, ended: str) -> tuple[list[dict[str, Any]], str]:
     """(one page of what was said, the address of the next)."""
     after = lists.unpacked(asked.text(request, "at"), int)
     rows = list(runs.steps(run).filter(number__gt=after[0] if after and 0 <= after[0] < 2**31 else -1)[: MOST_STEPS + 1])
     last = rows[MOST_STEPS - 1] if len(rows) > MOST_STEPS else None
-    said = inspector.conversation(rows[:MOST_STEPS], full=asked.text(request, "full"))
+    said = inspector.conversation(rows[:MOST_STEPS], full=asked.text(request, "full"), ended=ended)
     return said, asked.address(request, at=lists.packed(last.number), full="") if last else ""
 
 

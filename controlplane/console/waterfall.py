@@ -27,6 +27,7 @@ class Row:
     x: str
     width: str
     request: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +96,30 @@ def _call(call: Call, axis: lanes.Axis, start: float, end: float) -> Row:
         0 if call.finished_at else call.reserved_micros,
         x,
         width,
+        refusal=call.refusal,
     )
 
 
 def _wait(call: Call, wait: Request, axis: lanes.Axis, start: float, end: float) -> Row:
     x, width = axis.bar(start, end)
     name = "Waits for people" if wait.state == Request.State.OPEN else "Waited for people"
-    return Row(call.id, name, "Approval", "k-wait", wait.state, "", start, end - start, wait.decided_at is None, 0, 0, x, width, wait.id)
+    return Row(
+        call.id,
+        name,
+        "Approval",
+        "k-wait",
+        wait.state,
+        "",
+        start,
+        end - start,
+        wait.decided_at is None,
+        0,
+        0,
+        x,
+        width,
+        wait.id,
+        call.refusal,
+    )
 
 
 def _sent(call: Call, axis: lanes.Axis, start: float, end: float) -> Row:

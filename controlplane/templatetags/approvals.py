@@ -6,11 +6,42 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from agents import runs
 from controlplane.templatetags import ui
 
 register = template.Library()
 _PLAIN = {"empty": "({})", "rest": "… {}"}
 _OPS = {"add": "added", "remove": "removed", "replace": "changed", "move": "moved", "argument": "sent", "same": "unchanged"}
+# Why a call that waited was not sent, by the code of its refusal.
+_VOID = {
+    "stopped": "Void: a person stopped it",
+    "void": "Void: no longer as approved",
+    "run_over": "Void: its run was over",
+    "out_of_scope": "Void: its access was taken back",
+    "budget_exceeded": "Void: no money was left",
+    "withdrawn": "Withdrawn",
+    "sent_back": "Sent back",
+}
+
+
+def code(refusal: str) -> str:
+    """The code of a stored refusal, or nothing."""
+    found = runs.kept(refusal)
+    return str(found.get("code", "")) if isinstance(found, dict) else ""
+
+
+@register.filter
+def ended_as(state: str, refusal: str) -> str:
+    """The state of a request or a call in words; of one that is void the cause."""
+    if state != "VOID":
+        return ui.STATES.get(str(state), (str(state),))[0]
+    return _VOID.get(code(refusal), "Void")
+
+
+@register.simple_tag
+def came_to(state: str, refusal: str) -> SafeString:
+    """The badge of a request or a call that says why, where it is void."""
+    return ui.badge(state, ended_as(state, refusal) if state == "VOID" else "")
 
 
 @register.filter

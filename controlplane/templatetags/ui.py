@@ -62,7 +62,7 @@ STATES = {
     "APPROVED": ("Approved", "info", "check"),
     "DENIED": ("Denied", "bad", "cross"),
     "EXPIRED": ("Expired", "neut", "clock"),
-    "VOID": ("Void: the world changed", "neut", "warn"),
+    "VOID": ("Void", "neut", "warn"),
     "WITHDRAWN": ("Withdrawn", "neut", "cross"),
     "SENT_BACK": ("Sent back", "info", "loop"),
     "APPLIED": ("Done", "ok", "check"),

@@ -7,15 +7,17 @@
   if (!pill || !body.dataset.live) return;
   var GAP = 100, SHARE = 2, SILENCE = 60000, POLL = 5000, GIVE_UP = 5000;
   var WORDS = { live: "Live", again: "Reconnecting", poll: "Updating every 5 s", paused: "Paused", out: "Signed out" };
+  var still = !!R.one("[data-still]");  // a page that must not move under its reader's eyes: what is new is counted, and waits behind its button
   var paused = false, socket = null, counts = null, heard = 0, wait = 500, retry = 0, poll = 0, state = "";
 
   function say(name) {
     if (state === name) return;
     if (state && (name !== "live" || state === "again" || state === "paused")) R.speak(WORDS[name]);
-    state = pill.dataset.state = name;
-    pill.lastElementChild.textContent = WORDS[name];
-    pill.title = name === "paused" ? "Paused by you: go on" : name === "live" ? "Pause live updates" : WORDS[name];
-    pill.setAttribute("aria-label", WORDS[name]);
+    state = name;
+    pill.dataset.state = still && name === "live" ? "paused" : name;
+    pill.lastElementChild.textContent = still && name === "live" ? WORDS.paused : WORDS[name];
+    pill.title = still && name === "live" ? "This page stands still: load what is new" : name === "paused" ? "Paused by you: go on" : name === "live" ? "Pause live updates" : WORDS[name];
+    pill.setAttribute("aria-label", pill.lastElementChild.textContent);
     pill.setAttribute("aria-pressed", String(name === "paused"));
   }
 
@@ -149,6 +151,8 @@
 
   function pause() {
     if (state === "out") { location = "/accounts/login/?next=" + encodeURIComponent(location.pathname + location.search); return; }
+    var fresh = still && !paused && R.one("#fresh a");
+    if (fresh) { location = fresh.href; return; }
     paused = !paused;
     if (paused) { say("paused"); return; }
     say("again"); look(null).then(steady);

@@ -60,7 +60,7 @@ def cases(*rules: str) -> list[tuple[str, str]]:
         ),
         (
             "context.args.amount_cents > 50000",
-            [("amount_cents is 50,000 (500.00) or less", "AUTO"), ("amount_cents is more than 50,000 (500.00)", "ONE")],
+            [("amount is $500.00 or less", "AUTO"), ("amount is more than $500.00", "ONE")],
         ),
         ("context.args.urgent", [("urgent is true", "ONE"), ("urgent is false", "AUTO")]),
         ("!context.args.urgent", [("urgent is true", "AUTO"), ("urgent is false", "ONE")]),

@@ -41,7 +41,7 @@ def port(house: processes.Fleet) -> int:
 def live(seen: Visit, page: str) -> Page:
     """The page, once it says that it is live."""
     seen.page.goto(f"{seen.root}/{page}")
-    is_in_state(seen.page, "live")
+    is_in_state(seen.page, "paused" if page == "audit" else "live")  # the log stands still
     return seen.page
 
 
@@ -336,3 +336,28 @@ def test_a_change_shows_soon(port: int, chromium: Browser, world: World, capsys:
     with capsys.disabled():
         print(f"\n  a change shows after {statistics.median(took):.0f} ms (median of {len(took)}), {max(took):.0f} ms at worst")  # noqa: T201
     assert statistics.median(took) < 3_000
+
+
+def test_the_log_says_that_it_stands_still_and_loads_what_is_new_when_asked(port: int, chromium: Browser, world: World) -> None:
+    world.start()
+    seen = visit(chromium, port, world, "ada")
+    seen.page.goto(f"{seen.root}/audit")
+    expect(seen.page.locator("#live")).to_have_text("Paused")
+    is_in_state(seen.page, "paused")
+    before = seen.page.locator("table.log tbody tr").count()
+    world.start()
+    seen.page.locator("#fresh a", has_text="new").wait_for(timeout=20_000)
+    assert seen.page.locator("table.log tbody tr").count() == before
+    with seen.page.expect_navigation():
+        seen.page.locator("#live").click()
+    assert seen.page.locator("table.log tbody tr").count() > before
+    assert seen.faults == []
+
+
+def test_a_row_of_the_list_of_runs_is_two_lines_high(port: int, chromium: Browser, world: World) -> None:
+    world.start(title="A title that goes on for longer than the row has room for it", reference="TCK-18823-and-more")
+    seen = visit(chromium, port, world, "vera")
+    for query in ("", "?cols=steps,calls,writes,tokens,cost,took,waited,started"):
+        seen.page.goto(f"{seen.root}/runs{query}")
+        height = seen.page.locator("table.rows tbody tr").first.evaluate("e => e.getBoundingClientRect().height")
+        assert height <= 70, (query, height)

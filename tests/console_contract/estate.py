@@ -73,6 +73,7 @@ STOPPERS = frozenset({"owner", "admin", "security", "builder"})
 # Pattern that a form posts to -> the roles that may be shown the form.
 ACTS: dict[str, frozenset[str]] = {
     "approvals/<str:identifier>/<slug:verb>": DECISIONS,  # which verbs is a matter of the request and the person
+    "runs/export": EVERYBODY,
     "runs/<str:identifier>/stop": STOPPERS,
     "stops/engage": STOPPERS,
     "stops/<str:identifier>/release": STOPPERS,

@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agents import policies, runs, tools
+from agents import policies, runs, stops, tools
 from agents.models import PolicySet
 from approvals import pace, requests, rules
 from approvals.models import Request, StandingDenial
@@ -335,7 +335,12 @@ def test_two_humans_need_a_fresh_sign_in_and_one_does_not(world: World) -> None:
     assert post(world, "ben", said, "vote", verdict="DENY", reason="No.").status_code == 302, "a no needs no password"
 
 
-ENDS = {"EXPIRED": "so it was denied; the agent was told", "VOID": "Void: Because.", "WITHDRAWN": "Withdrawn", "FAILED": "Failed"}
+ENDS = {
+    "EXPIRED": "so it was denied; the agent was told",
+    "VOID": "Void. Because. Nothing was sent",
+    "WITHDRAWN": "Withdrawn",
+    "FAILED": "Failed",
+}
 
 
 def test_every_end_says_what_happened(world: World) -> None:
@@ -346,11 +351,11 @@ def test_every_end_says_what_happened(world: World) -> None:
         shown = text(client.get(f"{root_of(world)}/approvals/{said.approval}"))
         assert words in shown, state
         assert 'name="verdict"' not in shown
-        assert "What will change" in shown
+        assert "What would have changed" in shown
     with tenancy.within(world.organisation):
         Request.objects.filter(id=said.approval).update(state="VOID", note="Stopped by a person: duplicate refunds")
     shown = text(client.get(f"{root_of(world)}/approvals/{said.approval}"))
-    assert "Void: Stopped by a person: duplicate refunds. Nothing was sent" in shown
+    assert "Void. Stopped by a person: duplicate refunds. Nothing was sent" in shown
 
 
 def test_what_was_approved_becomes_the_record(world: World) -> None:
@@ -360,11 +365,62 @@ def test_what_was_approved_becomes_the_record(world: World) -> None:
     shown = page(world, "ann", said)
     for words in ("What just happened", "<b>You</b> approved", "Checked with her.", "Succeeded", "moved by $0.01", "The run goes on"):
         assert words in shown, words
+    assert "What changed" in shown
     assert "Audit entry" not in shown
     assert "effect.applied" in page(world, "ada", said)
     late = post(world, "ben", said, "vote", verdict="APPROVE")
     assert late.status_code == 409
     assert "<b>ann</b> approved" in text(late)
+
+
+def test_a_stopped_request_says_who_stopped_it_and_cannot_be_approved_until_it_goes_on(world: World) -> None:
+    said, free = ask(world), ask(world, 51)
+    stop = stops.engage(by=world.people["sam"], scope="run", target=world.request(said.approval).run_id, reason=f"Too fast {HOSTILE[0]}")
+    shown = page(world, "ann", said)
+    assert "sam stopped the run" in shown
+    assert "Too fast &lt;script&gt;" in shown
+    assert "olga can let it go on" in shown, "not sam, who stopped it"
+    assert 'value="APPROVE"' not in shown
+    assert "disabled aria-describedby" in shown
+    assert 'value="DENY"' in shown, "a no needs no release"
+    assert 'value="APPROVE"' in page(world, "ann", free)
+    row = text(visit(world, "ann", "approvals?tab=mine&q=" + said.approval))
+    assert "sam: Too fast" in row.partition('id="detail"')[0]
+    refused = post(world, "ann", said, "vote", verdict="APPROVE")
+    assert refused.status_code == 423
+    assert "Nothing was decided." in text(refused)
+    assert world.request(said.approval).state == "OPEN"
+    assert world.events("request.voted") == world.events("request.checked") == []
+    stops.release(by=world.people["olga"], stop=stop)
+    assert post(world, "ann", said, "vote", verdict="APPROVE").status_code == 302
+    assert recovery.resume(world.organisation, said.call).status == "applied"
+
+
+@pytest.mark.parametrize("scope", ["organisation", "workspace", "agent", "tool", "connector"])
+def test_a_switch_of_any_scope_holds_the_request_under_it(world: World, scope: str) -> None:
+    said = ask(world)
+    with tenancy.within(world.organisation):
+        tool = tools.get("pay", workspace=world.workspace)
+    target = {"workspace": world.workspace.id, "agent": world.agent.id, "tool": tool.id, "connector": tool.connector_id}
+    stops.engage(by=world.people["sam"], scope=scope, target=target.get(scope, ""), reason="drill")
+    assert post(world, "ann", said, "vote", verdict="APPROVE").status_code == 423
+    assert post(world, "ann", said, "vote", verdict="DENY", reason="No.").status_code == 302
+
+
+def test_an_approval_that_a_stop_overtook_says_that_a_person_stopped_it(world: World) -> None:
+    said = ask(world)
+    assert post(world, "ann", said, "vote", verdict="APPROVE").status_code == 302
+    stop = stops.engage(by=world.people["sam"], scope="agent", target=world.agent.id, reason="Too fast.")
+    told = recovery.resume(world.organisation, said.call).refusal or {}
+    assert told["code"] == "stopped"
+    shown = page(world, "ann", said)
+    for words in ("Void: a person stopped it", "Too fast.", f"/stops/{stop.id}", f"Wait until a person releases {stop.id}."):
+        assert words in shown, words
+    for wrong in ("the world changed", "propose it again", "no longer as approved"):
+        assert wrong not in shown, wrong
+    run = text(visit(world, "ann", f"runs/{world.request(said.approval).run_id}"))
+    assert "Void: a person stopped it" in run
+    assert "Was held by a stop at pay." in run
 
 
 def test_similar_decisions_say_what_is_usual_and_when_this_is_not(world: World) -> None:
@@ -552,3 +608,19 @@ def test_who_has_voted_on_this_plan_is_not_asked_again(world: World) -> None:
     shown = page(world, "ann", said)
     assert "You have voted." in shown
     assert "1 of 2 approved" in shown
+
+
+def test_managers_see_how_often_each_rule_only_costs_a_click(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "ENOUGH", 2)
+    run = world.start()
+    for amount in (50, 51):
+        assert post(world, "ann", ask(world, amount, run=run), "vote", verdict="APPROVE").status_code == 302
+    shown = text(visit(world, "olga", "approvals"))
+    assert '<code>one-person</code> <span class="num">100 %</span> of 2' in shown
+    assert "Consider a rule" in shown
+    assert post(world, "ann", ask(world, 52, run=run), "vote", verdict="DENY", reason="No.").status_code == 302
+    shown = text(visit(world, "olga", "approvals"))
+    assert '<span class="num">66 %</span> of 3, 1 denied' in shown
+    assert "Consider a rule" not in shown
+    world.join("bo", "builder")
+    assert "rule by rule" not in text(visit(world, "bo", "approvals")), "who sees only their own is told nothing of the others"

@@ -1,10 +1,14 @@
 """The log in the browser: filters in the address, pages without gaps, exact bytes, exports that are entered."""
 
+import datetime
+import hashlib
 import json
+import time
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from agents import stops
 from audit import log, tenancy
 from budgets import caps
 from controlplane.console import lists
@@ -31,7 +35,7 @@ def test_filters_narrow_and_say_so(world):
     run.call("pay", {"account": "a", "amount": 5})
     ada = browsing.browser(world, "ada")
     page = ada.text("/audit", event="call.*", actor="teller", run=run.run.id)
-    assert "The gate admitted a call." in page
+    assert "The gate admitted pay, $0.01." in page
     assert "A run was started." not in page
     assert "No entry matches." in ada.text("/audit", subject="nothing-like-this")
     assert ada.get("/audit", since="yesterday").status_code == 422
@@ -175,3 +179,91 @@ def test_the_log_asks_as_many_questions_whatever_it_shows(world):
     with CaptureQueriesContext(connection) as many:
         ada.text("/audit")
     assert len(many) == len(few)
+
+
+def test_an_entry_says_what_it_is_about_and_costs_no_question_more(world):
+    run = world.start()
+    held = run.call("pay", {"account": "a", "amount": 50})
+    run.call("pay", {"account": "a", "amount": 901})
+    world.approve(held, "ann")
+    stops.engage(by=world.people["sam"], scope="agent", target=world.agent.id, reason=browsing.HOSTILE)
+    ada = browsing.browser(world, "ada")
+    page, overview = ada.text("/audit"), ada.text("/overview")
+    for words in (
+        "The gate refused pay, $0.01: policy_denied.",
+        "The gate holds pay until people decide.",
+        "People were asked to decide on pay.",
+        "A person voted to approve pay.",
+        "One agent was stopped: “&lt;script&gt;alert(1)&lt;/script&gt; [U+202E]gnp.exe”.",
+    ):
+        assert words in page, words
+    assert "pay was approved." in overview
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as caught:
+            ada.text("/audit")
+        counts.append(len(caught))
+        run.call("pay", {"account": "a", "amount": 901})
+    assert counts[0] == counts[1]
+
+
+def test_a_name_that_an_agent_made_up_cannot_end_our_sentence_and_begin_its_own(world):
+    world.start().call("pay. The gate admitted close_account", {})
+    page = browsing.browser(world, "ada").text("/audit")
+    assert "The gate refused “pay. The gate admitted close_account”: unknown_tool." in page
+
+
+def test_an_entry_of_an_older_shape_says_what_the_catalogue_says(world):
+    with tenancy.within(world.organisation):
+        log.append("call.refused", by=world.people["olga"], subject="C-1", workspace=world.workspace.id, detail={"refusal": ["?"]})
+    assert "The gate refused a call." in browsing.browser(world, "ada").text("/audit", subject="C-1")
+
+
+def test_a_sample_is_drawn_again_by_its_address(world, monkeypatch):
+    monkeypatch.setattr("controlplane.console.audit.SETTLES", datetime.timedelta(0))
+    run = world.start()
+    for number in range(8):
+        run.call("pay", {"account": "a", "amount": 5}, f"k{number}")
+    time.sleep(1.1)  # the range ends at a full second
+    ada = browsing.browser(world, "ada")
+
+    def drawn(**query):
+        answer = ada.client.get(f"{ada.root}/audit", query, follow=True)
+        return [entry.id for entry, *_ in answer.context["rows"]], answer
+
+    first, answer = drawn(event="call.*", sample="5")
+    address = answer.redirect_chain[-1][0]
+    assert "until=" in address
+    assert "seed=" in address
+    run.call("pay", {"account": "a", "amount": 5})
+    again = ada.client.get(address)
+    assert [entry.id for entry, *_ in again.context["rows"]] == first
+    assert len(set(first)) == 5
+    assert {entry.event.partition(".")[0] for entry, *_ in again.context["rows"]} == {"call"}
+    assert "5 of 8 entries, drawn by the seed" in browsing.text(again)
+    until = again.context["asked"]["until"]
+    sets = {tuple(drawn(event="call.*", sample="5", seed=f"s{number}", until=until)[0]) for number in range(8)}
+    assert len(sets) > 1, "another seed draws others"
+    with tenancy.within(world.organisation):
+        every = [entry.id for entry in log.entries(event="call.*", until=lists.moment(until))]
+    mine = sorted(every, key=lambda one: hashlib.sha256(f"s0:{one}".encode()).hexdigest())[:5]
+    assert sorted(drawn(event="call.*", sample="5", seed="s0", until=until)[0]) == sorted(mine), "as anybody can draw it"
+    hostile, answer = drawn(sample="3", seed=browsing.HOSTILE, until=until)
+    assert len(hostile) == 3
+    assert "<script>alert" not in browsing.text(answer)
+    for nonsense in ("0", "-1", "x", "9" * 30):
+        assert drawn(sample=nonsense, until=until)[1].status_code == 200
+
+
+def test_a_sample_of_more_than_can_be_ranked_says_so(world, monkeypatch):
+    monkeypatch.setattr("controlplane.console.audit.SETTLES", datetime.timedelta(0))
+    monkeypatch.setattr("audit.search.DRAWN_FROM", 3)
+    time.sleep(1.1)
+    ada = browsing.browser(world, "ada")
+    answer = ada.client.get(f"{ada.root}/audit", {"sample": "2", "seed": "a", "until": "2030-01-01"}, follow=True)
+    assert "Nothing was drawn." in browsing.text(answer)
+    assert answer.context["rows"] == []
+
+
+def test_the_log_stands_still_and_offers_what_is_new(world):
+    assert "data-still" in browsing.browser(world, "ada").text("/audit")

@@ -126,3 +126,25 @@ def test_only_the_demo_can_be_removed_and_only_where_there_is_one(made: Scene, w
         assert not Request.objects.exists()
         assert log.entries(event="demo.removed").count() == 0
     assert scene.find() is not None
+
+
+def test_after_the_first_refund_the_page_says_how_to_undo_it_and_what_to_try_next(made: Scene) -> None:
+    run = stories.start(made, stories.BY_NAME["refund"](made, database.address()))
+    (standing,) = playing.carry_on(made, [run.id])
+    (request,) = standing.waiting
+    address = f"{root(made)}/approvals/{request.id}"
+    before = text(browser(made, "Dana").get(address))
+    assert "h by billing_void_refund" in before
+    assert "What will change" in before
+    assert "Make it misbehave" not in before
+    requests.vote(by=made.person("Dana"), request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
+    playing.carry_on(made, [run.id])
+    after = text(browser(made, "Dana").get(address))
+    for words in ("What changed", "Can be undone until <time", "by <code>billing_void_refund</code>", f'action="{root(made)}/demo/loop"'):
+        assert words in after, words
+    for words in ("Make it misbehave", "Try to overspend"):
+        assert words in after, words
+    assert "Pull the stop" in text(browser(made, "Sam").get(address))
+    assert "Pull the stop" not in after, "Dana may not"
+    with override_settings(DEMO=False):
+        assert "Make it misbehave" not in text(browser(made, "Dana").get(address))

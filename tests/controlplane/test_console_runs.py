@@ -1,6 +1,8 @@
 """The runs pages: who may see them, what they say in every state, what hostile text can do there (nothing), and stopping a run."""
 
+import csv
 import datetime
+import io
 import json
 import re
 from typing import Any
@@ -10,13 +12,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from agents import organisations, runs, seats
+from agents import organisations, policies, runs, seats
 from agents.models import Call, Run, Step
 from approvals import requests
 from audit import tenancy
+from controlplane import gate
 from controlplane.console import lanes, telling, waterfall
 from tests.controlplane.browsing import root_of, signed_in, text, visit
-from tests.world import RunUnderTest, World
+from tests.world import POLICIES, RunUnderTest, World
 
 HOSTILE = "<script>alert(1)</script>{{ 7|add:1 }}\u202e javascript:alert(1)"
 
@@ -166,6 +169,46 @@ def test_what_the_schema_refused_never_reached_the_rules(world: World, run: RunU
     page = text(visit(world, "vera", f"runs/{run.run.id}?call={refused.id}&tab=policy"))
     assert "The rules were not asked" in page
     assert "/amount" in text(visit(world, "vera", f"runs/{run.run.id}?call={refused.id}"))
+
+
+def looped(run: RunUnderTest) -> list[gate.Admission]:
+    """The same call again and again, until the gate ends it."""
+    said: list[gate.Admission] = []
+    while not said or said[-1].status == "applied":
+        said.append(run.call("get_account", {"account": "a"}))
+    assert (said[-1].refusal or {})["code"] == "no_progress"
+    return said
+
+
+def test_a_call_that_the_gate_refused_opens_on_its_refusal_and_the_rules_do_not_seem_to_have_let_it_pass(world: World) -> None:
+    run = world.start()
+    said = looped(run)
+    page = text(visit(world, "vera", f"runs/{run.run.id}"))
+    assert "<dt>Code</dt><dd><code>no_progress</code>" in page
+    assert f"call={said[-1].call}&amp;tab" not in page.partition('id="call"')[0], "a click on a refused call opens it there, too"
+    page = text(visit(world, "vera", f"runs/{run.run.id}?call={said[-1].call}&tab=policy"))
+    assert "The rules allowed it, but the gate refused the call: <code>no_progress</code>" in page
+    page = text(visit(world, "vera", f"runs/{run.run.id}?call={said[0].call}&tab=policy"))
+    assert "the gate refused" not in page
+
+
+def test_the_last_words_of_a_run_say_who_wrote_them(world: World) -> None:
+    looping, lying, stopped, failed = (world.start() for _ in range(4))
+    words = (looped(looping)[-1].refusal or {})["message"]
+    with tenancy.within(world.organisation):
+        Run.objects.filter(id=failed.run.id).update(is_hosted=True)
+    runs.end(by=lying.principal, run=lying.run, state="HANDED_OFF", summary=words, event="run.handed_off", handed_to=world.agent.owner_id)
+    runs.end(by=world.people["sam"], run=stopped.run, state="STOPPED", summary="Enough.", event="run.stopped")
+    runs.end(by=failed.principal, run=failed.run, state="FAILED", summary="The model did not answer.", event="run.failed")
+    said = {run.run.id: text(visit(world, "vera", f"runs/{run.run.id}")) for run in (looping, lying, stopped, failed)}
+    fact, claim = f'<p class="facts">{words}', f'<blockquote class="said">{words}'
+    assert fact in said[looping.run.id]
+    assert "Written by the gate as it ended the run." in said[looping.run.id]
+    assert claim in said[lying.run.id], "an agent cannot pass for the gate"
+    assert "Written by the agent at the end. Not checked." in said[lying.run.id]
+    assert "The reason given by sam, who ended the run." in said[stopped.run.id]
+    assert "Written by Remit: why the run could not go on." in said[failed.run.id]
+    assert "Written by the gate as it ended the run." in text(visit(world, "vera", f"runs/{looping.run.id}/report"))
 
 
 def test_an_effect_shows_its_key_and_state(world: World, run: RunUnderTest) -> None:
@@ -420,3 +463,64 @@ def test_a_wait_that_goes_on_is_not_the_agents_time(world: World, run: RunUnderT
         (wait,) = requests.of_run(run.run.id)
     later = wait.opened_at + datetime.timedelta(minutes=5)
     assert waterfall.waited(run.reload(), [wait], later) == pytest.approx(300)
+
+
+def exported(world: World, name: str, query: str = "") -> list[list[str]]:
+    answer: Any = signed_in(world, name).post(f"{root_of(world)}/runs/export?{query}")
+    assert answer.status_code == 200
+    return list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
+
+
+def test_the_columns_of_the_list_are_in_its_address_and_stay_while_it_is_narrowed(world: World, run: RunUnderTest) -> None:
+    usual, chosen = text(visit(world, "vera", "runs")), text(visit(world, "vera", "runs?cols=tokens,waited&cols=cost&cols=nonsense"))
+    for word in ("Tokens", "Waited"):
+        assert f'data-l="{word}"' not in usual
+        assert f'data-l="{word}"' in chosen
+    assert 'data-l="Steps"' in usual
+    assert 'data-l="Steps"' not in chosen
+    assert re.search(r'data-l="Waited">\d', chosen), "it waits, and that counts"
+    links = re.findall(r'href="(/[^"]*/runs\?[^"]*)"', chosen.partition('id="rows"')[2])
+    assert links
+    assert all("cols=tokens%2Ccost%2Cwaited" in link for link in links if "/runs?q=" in link)
+    assert 'data-l="Steps"' in text(visit(world, "vera", "runs?cols=nonsense"))
+
+
+def test_an_export_holds_the_filtered_runs_and_is_entered_first(world: World, run: RunUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = world.start(reference="=1+1", title="Another")
+    rows = exported(world, "vera", "q=TCK-1")
+    (row,) = [dict(zip(one, rows[-1], strict=True)) for i, one in enumerate(rows) if one[0] == "id"]
+    assert (row["id"], row["state"], row["title"]) == (run.run.id, "WAITING", "Pay Anna back")
+    assert row["cost"].startswith("$")
+    assert ["# filter", "TCK-1"] in rows
+    assert world.events("runs.exported") == ["runs.exported"]
+    assert any(row[0] == other.run.id and "'=1+1" in row for row in exported(world, "vera")), "no formula for a spreadsheet"
+    monkeypatch.setattr("controlplane.console.run_export._PIECE", 1)
+    assert [row[0] for row in exported(world, "vera") if row[0].startswith("R-")] == [other.run.id, run.run.id]
+    monkeypatch.setattr("controlplane.console.run_export.MOST", 1)
+    cut = exported(world, "vera")
+    assert [row[0] for row in cut if row[0].startswith("R-")] == [other.run.id]
+    assert "there are more" in cut[-1][0]
+    assert signed_in(world, "vera").get(f"{root_of(world)}/runs/export").status_code in {404, 405}
+
+
+def test_who_only_sees_what_runs_cost_takes_no_words_away(world: World, elsewhere: World, run: RunUnderTest) -> None:
+    rows = exported(world, "fiona")
+    assert any(row[0] == run.run.id for row in rows)
+    assert not any("Pay Anna back" in cell or "TCK-1" in cell or cell in {"title", "reference"} for row in rows for cell in row)
+    assert signed_in(world, "fiona").post(f"{root_of(world)}/runs/export?q=anna").status_code == 404, "nor finds them by words"
+    assert signed_in(elsewhere, "vera").post(f"{root_of(world)}/runs/export").status_code == 404
+
+
+def test_a_runs_head_says_what_it_was_pinned_to_and_what_changed_since(world: World, run: RunUnderTest) -> None:
+    page = text(visit(world, "olga", f"runs/{run.run.id}"))
+    assert "stage gated" in page
+    assert "category bounded" in page
+    assert "pinned to version 1, same as current" in page
+    assert "still in force" in page
+    world.publish(prompt="You do something else.", tools=["get_account"])
+    policies.activate(
+        by=world.people["olga"], policy_set=policies.propose(by=world.people["sam"], workspace=world.workspace, text=POLICIES)
+    )
+    page = text(visit(world, "olga", f"runs/{run.run.id}"))
+    assert "changed since in version 2: prompt, 3 tools" in page
+    assert ", changed since" in page

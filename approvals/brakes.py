@@ -1,0 +1,61 @@
+"""The stop that is on over a request. What waits under one keeps waiting: nobody approves it until a person lets it go on."""
+
+from collections.abc import Iterable
+
+from agents import organisations, seats, stops
+from agents.models import Stop
+from approvals.models import Request
+from audit import tenancy
+
+
+def over(requests: Iterable[Request]) -> dict[str, Stop]:
+    """The newest switch over each of these requests that has one, by the request's id. Call inside `tenancy.within`.
+
+    A key's switch is none of them: what people approved is sent by Remit itself.
+    """
+    on = tenancy.once(("stops",), lambda: list(stops.engaged()))
+    found = {}
+    for request in requests if on else ():
+        covered = _scopes(request)
+        stop = next((each for each in on if (each.scope, each.target) in covered), None)
+        if stop is not None:
+            found[request.id] = stop
+    return found
+
+
+def _scopes(request: Request) -> set[tuple[str, str]]:
+    scopes = {
+        (Stop.Scope.ORGANISATION, request.organisation_id),
+        (Stop.Scope.WORKSPACE, request.workspace_id),
+        (Stop.Scope.AGENT, request.run.agent_id),
+        (Stop.Scope.RUN, request.run_id),
+    }
+    if request.call.tool_version is not None:
+        tool = request.call.tool_version.tool
+        scopes |= {(Stop.Scope.TOOL, tool.id), (Stop.Scope.CONNECTOR, tool.connector_id)}
+    return {(str(scope), target) for scope, target in scopes}
+
+
+def releasers(stop: Stop, workspace: str) -> list[str]:
+    """The names of the people who may let it go on: never whoever stopped it. Call inside `tenancy.within`."""
+    by = organisations.members().filter(id=stop.engaged_by).values("person")
+    holding = seats.holding(stops.PERMISSION.get(Stop.Scope(stop.scope), "agents_stop"), workspace)
+    return [member.name for member in holding.exclude(person__in=by)]
+
+
+def check(request: Request) -> None:
+    """Raises Stopped while a switch is on over the request: an approval would send nothing. Call inside `tenancy.within`."""
+    stop = over([request]).get(request.id)
+    if stop is None:
+        return
+    by = organisations.names([stop.engaged_by]).get(stop.engaged_by, stop.engaged_by)
+    who = releasers(stop, request.workspace_id)
+    raise stops.Stopped(
+        f"{by} stopped the {stops.labels([stop])[stop.id]}: {stop.reason}",
+        rule=f"stop {stop.id}",
+        current=f"{stop.scope} {stop.target}",
+        limit="no approvals while the stop is on",
+        who=", ".join(who[:8]) or "another person who may stop agents",
+        next_step="Nothing was decided. Approve it when a person has let it go on; denying it is possible now.",
+        scope=stop.scope,
+    )
