@@ -14,15 +14,24 @@ from audit import canonical, functions, origin, outcomes, redaction, tenancy
 from budgets import prices
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a run's own key was answered with: all that the gate reads before it decides, for this very proposal."""
+
+    context: dict[str, Any] | None
+    fingerprint: str
+
+
 @dataclass(frozen=True)
 class Proposal:
-    """What an agent asks for. `key` makes a repeat of the request the same call."""
+    """What an agent asks for. `key` makes a repeat of the request the same call. `opened` was read with the agent's key."""
 
     principal: Principal
     run: str
     name: str
     arguments: Any
     key: str = ""
+    opened: Opened | None = None
 
     @functools.cached_property
     def body_digest(self) -> str:
@@ -30,7 +39,7 @@ class Proposal:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        return runs.fingerprint(self.name, self.arguments)
+        return self.opened.fingerprint if self.opened else runs.fingerprint(self.name, self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,19 @@ def read(  # noqa: PLR0913 - one question to the database
     context: dict[str, Any] | None = functions.ask(
         "select gate_context(%s, %s, %s, %s, %s, %s, %s)", organisation, agent, run, key, name, fingerprint, canonical.text(arguments)
     )
+    return found(context, run)
+
+
+def open_with(organisation: str, key_row: str, *, call: str, name: str, arguments: Any) -> tuple[dict[str, Any] | None, Opened | None]:
+    """(the row behind a key, and for a run's own what the gate reads for this proposal), in one round trip. Nothing is compared yet."""
+    fingerprint = runs.fingerprint(name, arguments)
+    asked = (organisation, key_row, call, name, fingerprint, canonical.text(arguments))
+    answer = functions.ask_first("select gate_open(%s, %s, %s, %s, %s, %s)", *asked)
+    return answer["knock"], Opened(answer["context"], fingerprint) if "context" in answer else None
+
+
+def found(context: dict[str, Any] | None, run: str) -> dict[str, Any]:
+    """The context, or NotFound."""
     if context is None:
         raise NotFound("There is no such run.", rule="run", current=run[:40], next_step="Start a run, or use the key of this one.")
     return context

@@ -13,9 +13,8 @@ A refusal is an outcome: it is recorded, and it tells the agent what to do next.
 """
 
 import dataclasses
-import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,19 +62,29 @@ def admit(proposal: examination.Proposal) -> Admission:
     Raises NotFound for a run that is not the caller's, IdempotencyConflict, InProgress.
     """
     proposal = proposal if proposal.key else dataclasses.replace(proposal, key=ids.new("C"))
-    return decided(functools.partial(_admit, proposal))
+    first = iter([proposal.opened.context] if proposal.opened else ())
+    return decided(lambda: _admit(proposal, first))
 
 
-def _admit(proposal: examination.Proposal) -> Admission:
-    context = examination.read(
-        proposal.principal.organisation,
-        agent=proposal.principal.id,
-        run=proposal.run,
-        key=proposal.key,
-        name=proposal.name,
-        fingerprint=proposal.fingerprint,
-        arguments=proposal.arguments,
+def _admit(proposal: examination.Proposal, opened: Iterator[dict[str, Any] | None]) -> Admission:
+    """What was read with the key is good for one attempt."""
+    for context in opened:
+        return _decide(proposal, examination.found(context, proposal.run))
+    return _decide(
+        proposal,
+        examination.read(
+            proposal.principal.organisation,
+            agent=proposal.principal.id,
+            run=proposal.run,
+            key=proposal.key,
+            name=proposal.name,
+            fingerprint=proposal.fingerprint,
+            arguments=proposal.arguments,
+        ),
     )
+
+
+def _decide(proposal: examination.Proposal, context: dict[str, Any]) -> Admission:
     if context["call"]:
         return _repeat(proposal, context, context["call"])
     if context["twin"]:  # the same call is waiting for people already: one question, not two

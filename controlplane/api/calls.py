@@ -5,10 +5,10 @@ from typing import Any
 
 from django.conf import settings
 
-from agents import organisations, runs
+from agents import identity, organisations, runs
 from agents.models import Call
 from agents.organisations import Principal
-from audit import tenancy
+from audit import ids, outcomes, tenancy
 from controlplane import examination, gate, hop, runner
 from controlplane.api import errors, inputs, parsing
 
@@ -19,16 +19,38 @@ UNDECIDED = frozenset({"pending_approval", "drafted", "running", "in_doubt"})
 _FIELDS = ("tool", "arguments", "run")
 
 
-@errors.guarded
-def propose(by: Principal, request: hop.Request) -> hop.Answer:
+class Asking:
+    """A proposal as it came, or why it is none."""
+
+    def __init__(self, request: hop.Request) -> None:
+        self.refused: outcomes.Refused | None = None
+        self.opened: examination.Opened | None = None
+        try:
+            if request.method != "POST":
+                raise errors.not_allowed(request.method, "POST")
+            inputs.plain(request.query_string)
+            self.key = inputs.idempotency_key(request.headers.get("idempotency-key")) or ids.new("C")
+            self.given = _proposed(parsing.of_bytes(request.body, request.headers.get("content-type", "")))
+        except outcomes.Refused as refused:
+            self.refused = refused
+
+    def knock(self, organisation: str, key: str) -> dict[str, Any] | None:
+        """The row behind the key; for a run's own, what the gate reads comes with it."""
+        if self.refused:
+            return identity.knock(organisation, key)
+        given = self.given
+        row, self.opened = examination.open_with(organisation, key, call=self.key, name=given["tool"], arguments=given["arguments"])
+        return row
+
+
+@errors.opened(Asking)
+def propose(by: Principal, asking: Asking) -> hop.Answer:
     """POST /api/v1/calls: put one tool call through the gate."""
-    if request.method != "POST":
-        raise errors.not_allowed(request.method, "POST")
-    inputs.plain(request.query_string)
-    key = inputs.idempotency_key(request.headers.get("idempotency-key"))
-    given = _proposed(parsing.of_bytes(request.body, request.headers.get("content-type", "")))
-    run = _run_of(by, given.get("run", ""))
-    return _answer(by, gate.admit(examination.Proposal(principal=by, run=run, name=given["tool"], arguments=given["arguments"], key=key)))
+    if asking.refused:
+        raise asking.refused
+    given, run = asking.given, _run_of(by, asking.given.get("run", ""))
+    asked = examination.Proposal(by, run, given["tool"], given["arguments"], asking.key, asking.opened)
+    return _answer(by, gate.admit(asked))
 
 
 @errors.guarded

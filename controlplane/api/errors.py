@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, DataError, IntegrityError
@@ -19,6 +19,9 @@ from audit import log, outcomes, strict, tenancy
 from controlplane import hop
 
 Said = TypeVar("Said")
+Given = TypeVar("Given")
+Asks = TypeVar("Asks", bound="Opening")
+Knock = Callable[[str, str], dict[str, Any] | None]
 logger = logging.getLogger(__name__)
 
 STATUS: dict[str, int] = {
@@ -163,16 +166,39 @@ def answer(refusal: Mapping[str, Any], *, headers: Mapping[str, str] | None = No
     return hop.Answer(body["status"], json.dumps(body).encode(), {"content-type": PROBLEM, **headers_of(refusal), **(headers or {})})
 
 
+class Opening(Protocol):
+    """What a request asks for, read before it is known who asks, so that their key and that are one question to the database.
+
+    Making one raises nothing: whatever is wrong is kept, and said to whoever turns out to ask.
+    """
+
+    def knock(self, organisation: str, key: str) -> dict[str, Any] | None: ...
+
+
 def guarded(door: Callable[[Principal, hop.Request], hop.Answer | hop.Wait]) -> hop.Door:
     """A hot door for whoever holds a key; what goes wrong becomes a problem."""
+    return _guarded(door, lambda request: (request, identity.knock))
 
+
+def opened(opening: Callable[[hop.Request], Asks]) -> Callable[[Callable[[Principal, Asks], hop.Answer | hop.Wait]], hop.Door]:
+    """The same for a door that is told what is asked."""
+
+    def enter(request: hop.Request) -> tuple[Asks, Knock]:
+        asks = opening(request)
+        return asks, asks.knock
+
+    return lambda door: _guarded(door, enter)
+
+
+def _guarded(door: Callable[[Principal, Given], hop.Answer | hop.Wait], enter: Callable[[hop.Request], tuple[Given, Knock]]) -> hop.Door:
     def serve(request: hop.Request) -> hop.Answer | hop.Wait:
         by: Principal | None = None
 
         def knock() -> hop.Answer | hop.Wait:
             nonlocal by
-            by = identity.authenticate(request.token)
-            return door(by, request)
+            given, read = enter(request)
+            by = identity.authenticate(request.token, read=read)
+            return door(by, given)
 
         try:
             said = _mapped(knock)

@@ -119,6 +119,8 @@ BEGIN
     IF v_write OR v_amount > 0 THEN  -- if this process dies before the next transaction, a worker gives the call and its money back
         INSERT INTO agents_work (organisation_id, id, kind, subject, due_at, fence, attempts, rings)
         VALUES (v_org, 'WRK-' || sayable(14), 'call.recover', v_call, clock_timestamp() + make_interval(secs => (p->>'recover_s')::double precision), 0, 0, 1);
+    ELSIF current_setting('remit.async', true) IS DISTINCT FROM 'off' THEN
+        PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     v_entry := audit_append(v_org, v_run.workspace_id, 'call.admitted', 'agent', p->>'actor_id', v_call, v_run.id, p->>'audit_text');
     RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call, 'number', v_run.steps);

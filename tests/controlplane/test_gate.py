@@ -1,16 +1,18 @@
 """The gate, act by act, on a real upstream: what is let through, what is refused and why, and that each leaves its trace."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from agents import answers, contracts, identity, organisations, policies, runs, seats, stops, tools
 from agents.models import Call, Effect, Member
-from audit import canonical, tenancy, vault
+from audit import canonical, functions, tenancy, vault
 from budgets import caps, limits, reservations
 from controlplane import effects as sender
 from controlplane import examination, gate, recovery
 from tests import world as worlds
+from tests.controlplane import api_knocking as knocking
 from tests.world import World
 
 
@@ -361,3 +363,44 @@ def test_another_organisations_run_looks_like_none(world: World, elsewhere: Worl
     with pytest.raises(organisations.NotFound) as unknown:
         gate.admit(examination.Proposal(world.start().principal, "R-0000000000", "get_account", {"account": "a"}))
     assert {**foreign.value.as_dict(), "current": ""} == {**unknown.value.as_dict(), "current": ""}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "commits"), [("get_account", {"account": "a"}, "off"), ("pay", {"account": "a", "amount": 1}, "on")]
+)
+def test_only_the_admission_of_a_free_read_does_not_wait_for_the_disk(
+    world: World, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], commits: str
+) -> None:
+    """What settles it does, and takes it along; a write and whatever costs money waits each time."""
+    told: list[str] = []
+    monkeypatch.setattr(gate, "proceed", lambda *_: told.append(str(functions.ask("select current_setting('synchronous_commit')"))))
+    run = world.start()
+    with tenancy.within(world.organisation):
+        run.call(tool, arguments)
+    assert told == [commits]
+
+
+def test_a_runs_own_key_and_what_it_asks_for_are_one_question(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = functions.ask
+
+    def spied(statement: str, *given: Any) -> Any:
+        asked.append(statement.split("(", maxsplit=1)[0].removeprefix("select "))
+        return real(statement, *given)
+
+    token = world.start().token
+    monkeypatch.setattr(functions, "ask", spied)
+    assert knocking.propose(token, "get_account", {"account": "a"}).body["status"] == "applied"
+    assert asked == ["gate_open", "gate_admit", "gate_settle"]
+
+
+def test_what_was_read_with_the_key_is_good_for_one_attempt(world: World) -> None:
+    """Between the question and the record the agent is narrowed: the answer is by what is in force, not by what was read."""
+    run = world.start()
+    arguments = {"account": "a", "amount": 5}
+    _, opened = examination.open_with(world.organisation, run.principal.key, call="k", name="pay", arguments=arguments)
+    assert opened is not None
+    contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "READ_ONLY"})
+    said = gate.admit(examination.Proposal(run.principal, run.run.id, "pay", arguments, "k", opened))
+    assert (said.status, (said.refusal or {})["code"]) == ("refused", "out_of_scope")
+    assert world.bank.writes() == []
