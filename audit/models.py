@@ -4,6 +4,8 @@ import json
 
 from django.db import models
 
+from audit.origin import DOORS
+
 
 class Entry(models.Model):
     """One thing that happened. `body` holds the exact canonical bytes (RFC 8785) that `leaf` is the hash of.
@@ -36,3 +38,10 @@ class Entry(models.Model):
         """How it came in, as the entry tells it: its door, and its address and request where they are known."""
         found = json.loads(self.body).get("origin")
         return found if isinstance(found, dict) else {}
+
+    @property
+    def via(self) -> str:
+        """The door in words, with the address where it is known: "Console, 10.0.0.7"."""
+        told = self.origin
+        door = DOORS.get(told.get("door", ""), told.get("door", ""))
+        return ", ".join(part for part in (door, told.get("address", "")) if part)

@@ -11,7 +11,7 @@ from controlplane.demo.scene import Scene
 
 DAYS_LEFT = 8
 CENT, DOLLAR = 10_000, 1_000_000
-TIMES, LEAST = (1.8, 4), 25  # what they spent so far; dollars, early in a month
+TIMES, LEAST = (1.8, 4), 5  # what they spent so far; dollars, early in a month
 
 
 def settle(made: Scene) -> None:

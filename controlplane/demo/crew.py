@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 INPUT_MICROS, OUTPUT_MICROS = 3_000_000, 15_000_000  # for a million tokens, as a mid-sized model of a large provider costs
-TWO_PEOPLE_ABOVE = 1_500_000_000  # a month: a visitor who raises the cap further meets the second person
+TWO_PEOPLE_ABOVE = 100_000_000  # a month: a visitor who raises the cap further meets the second person
 DESK_CAP_MICROS = 400_000_000  # what the workspace may spend in a month, until finance knows what a month costs
 
 READ_DESK = ("helpdesk_get_ticket", "helpdesk_list_tickets", "billing_get_customer", "billing_get_invoice", "billing_list_invoices")

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from audit import canonical, ids, log, origin, tenancy
 from controlplane import origins
+from tests.controlplane import browsing
 from tests.world import World
 
 
@@ -49,3 +50,14 @@ def test_an_entry_with_an_origin_is_canonical_and_one_without_is_as_before(world
             assert entry is not None
             assert entry.body == canonical.text(json.loads(entry.body))
             assert entry.origin == expected
+
+
+def test_the_log_says_by_which_door_and_from_where(world: World) -> None:
+    came = origin.Origin("mcp", address="203.0.113.9<b>", request="REQ-7")
+    with origin.arriving(came), tenancy.within(world.organisation):
+        told = log.append("zone.set", by=world.people["olga"], workspace=world.workspace.id, detail={"zone": "UTC"})
+    listed = browsing.text(browsing.visit(world, "ada", "audit?event=zone.set"))
+    assert "MCP, 203.0.113.9&lt;b&gt;" in listed
+    one = browsing.text(browsing.visit(world, "ada", f"audit/{told}"))
+    assert "REQ-7" in one
+    assert "203.0.113.9<b>" not in one
