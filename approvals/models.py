@@ -116,6 +116,25 @@ class Remark(tenancy.Tenant):
         indexes = [models.Index(fields=["organisation_id", "request", "at"], name="remark_order")]
 
 
+class Stance(tenancy.Tenant):
+    """How one person stands to an open request for a while: has it in hand. What is over by time may linger."""
+
+    class Kind(models.TextChoices):
+        CLAIM = "CLAIM"
+
+    request = models.ForeignKey(Request, on_delete=models.PROTECT, db_constraint=False)
+    member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False)
+    kind = models.TextField(choices=Kind.choices)
+    at = models.DateTimeField(db_default=Moment())
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organisation_id", "request", "member"], name="one_stance_per_person"),
+            models.UniqueConstraint(fields=["organisation_id", "request"], condition=models.Q(kind="CLAIM"), name="one_claim_per_request"),
+        ]
+
+
 class StandingDenial(tenancy.Tenant):
     """A denial that answers for later calls too, so that nobody is asked again: one call of one run, or a tool of an agent for a while."""
 

@@ -65,6 +65,8 @@ CATALOGUE: dict[str, str] = {
     "request.denied": "A plan was denied.",
     "request.expired": "Nobody decided in time, so the plan was denied.",
     "request.withdrawn": "A request was withdrawn.",
+    "request.claimed": "A person took a request in hand; the others may still decide it.",
+    "request.unclaimed": "A person left a request that they had in hand to the others.",
     "request.commented": "A person commented on a request.",
     "request.extended": "A person took more time to decide on a request.",
     "request.sent_back": "A person sent a plan back to its agent with a hint; nothing was decided.",

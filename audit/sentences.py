@@ -39,6 +39,8 @@ _SAID = {
     "request.expired": "Nobody decided on {tool} in time, so it was denied.",
     "request.withdrawn": "The request about {tool} was withdrawn.",
     "request.sent_back": "A person sent {tool} back to its agent with a hint; nothing was decided.",
+    "request.claimed": "A person took the request about {tool} in hand; the others may still decide it.",
+    "request.unclaimed": "A person left the request about {tool} to the others.",
     "request.voted": "A person voted to {verdict} {tool}.",
     "run.handed_off": "The gate handed a run to its owner: {reason}.",
     "seat.granted": "A member was given the role {role}.",

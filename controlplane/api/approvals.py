@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from agents import organisations, runs
-from approvals import deadlines, denials, ends, models, remarks, requests
+from approvals import deadlines, denials, ends, models, remarks, requests, stances
 from audit import tenancy
 from controlplane import deciding, guard
 from controlplane.api import inputs, pages
@@ -56,7 +56,16 @@ class Approval(serializers.Serializer[models.Request]):
         return [dict(Vote(vote).data) for vote in sorted(request.votes.all(), key=lambda vote: (vote.at, vote.id))]
 
 
+class Claim(serializers.Serializer[models.Stance]):
+    member = serializers.CharField(source="member.name")
+    at = serializers.DateTimeField()
+    until = serializers.DateTimeField()
+
+
 class ApprovalDetail(Approval):
+    """`claim` says who has it in hand, which bars nobody else from deciding."""
+
+    claim = serializers.SerializerMethodField()
     tool = serializers.CharField(source="call.name")
     entity = serializers.CharField(source="plan.entity")
     viewer = serializers.CharField(source="plan.viewer")
@@ -64,6 +73,10 @@ class ApprovalDetail(Approval):
     facts = serializers.SerializerMethodField()
     arguments = serializers.SerializerMethodField()
     requesters = serializers.ListField(child=serializers.CharField())
+
+    def get_claim(self, request: models.Request) -> dict[str, Any] | None:
+        found = stances.claims([request]).get(request.id)
+        return dict(Claim(found).data) if found else None
 
     def get_changes(self, request: models.Request) -> Any:
         return runs.kept(request.plan.changes)
@@ -176,6 +189,20 @@ def send_back(asked: Asked, identifier: str) -> models.Request:
     given = asked.body
     hint = ends.Hint(given["field"], given["expected"], given["note"])
     ends.send_back(by=asked.by, request_id=identifier, plan_digest=given["plan"], hint=hint)
+    return _now(asked, identifier)
+
+
+@door(Said(gives=ApprovalDetail))
+def claim(asked: Asked, identifier: str) -> models.Request:
+    """Say that you are on it, for half an hour; somebody else may take it over, and decide it all the same."""
+    stances.claim(by=asked.by, request_id=identifier)
+    return _now(asked, identifier)
+
+
+@door(Said(gives=ApprovalDetail))
+def unclaim(asked: Asked, identifier: str) -> models.Request:
+    """Leave it to the others again."""
+    stances.unclaim(by=asked.by, request_id=identifier)
     return _now(asked, identifier)
 
 

@@ -10,7 +10,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import contracts, tools
-from approvals import deadlines, denials, ends, inbox, remarks, requests, rules
+from approvals import deadlines, denials, ends, inbox, remarks, requests, rules, stances
 from approvals.models import Request
 from audit import outcomes, tenancy
 from controlplane import deciding, guard
@@ -61,6 +61,14 @@ def _extend(_request: HttpRequest, place: Place, opened: Request) -> object:
     return deadlines.extend(by=place.principal, request_id=opened.id)
 
 
+def _claim(_request: HttpRequest, place: Place, opened: Request) -> object:
+    return stances.claim(by=place.principal, request_id=opened.id)
+
+
+def _unclaim(_request: HttpRequest, place: Place, opened: Request) -> object:
+    return stances.unclaim(by=place.principal, request_id=opened.id)
+
+
 def _check(_request: HttpRequest, place: Place, opened: Request) -> object:
     return deciding.check(by=place.principal, request_id=opened.id)
 
@@ -80,6 +88,8 @@ def _lift(request: HttpRequest, place: Place, _opened: Request) -> object:
 ACTS: dict[str, Act] = {
     "vote": _vote,
     "send-back": _send_back,
+    "claim": _claim,
+    "unclaim": _unclaim,
     "extend": _extend,
     "check": _check,
     "comment": _comment,
@@ -274,9 +284,10 @@ def _cursor(row: Any, column: str, since: datetime.datetime) -> str:
 
 
 def _with_held(place: Place, rows: list[Request]) -> list[Request]:
-    """Each with the stop that is on over it."""
-    held = case.held(rows, place)
+    """Each with the stop that is on over it, and who has it in hand."""
+    held, claims = case.held(rows, place), stances.claims(rows)
     for row in rows:
+        row.claim = claims.get(row.id)  # type: ignore[attr-defined]
         row.held = held.get(row.id)  # type: ignore[attr-defined]
     return rows
 

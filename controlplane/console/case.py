@@ -8,7 +8,7 @@ from typing import Any
 
 from agents import conditions, organisations, policies, runs, sight, stops, tools
 from agents.models import Agent, Call, Run, Stop
-from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, tiers
+from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, stances, tiers
 from approvals import sight as request_sight
 from approvals.models import Remark, Request, Vote
 from audit import log
@@ -72,6 +72,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "tool": tool,
         "is_open": opened.state == Request.State.OPEN,
         "held": held([opened], place).get(opened.id),
+        "claim": stances.claims([opened]).get(opened.id),
         "reach": _facts(opened).get("reach") or {},
         "undo": _facts(opened).get("undo"),
         "reads": _reads(opened),

@@ -160,6 +160,9 @@ def test_a_plan_is_put_off_sent_back_and_denied_for_the_run_at_the_door(desk: De
     one = f"/approvals/{held['approval']}"
     before = desk.get("ann", one)["expires_at"]
     assert desk.post("ann", f"{one}/extend")["expires_at"] > before
+    assert desk.post("ann", f"{one}/claim")["claim"]["member"] == "ann"
+    assert desk.refused("ben", "POST", f"{one}/unclaim") == "conflict"
+    assert desk.post("ann", f"{one}/unclaim")["claim"] is None
     assert desk.post("ann", f"{one}/check")["checked_at"]
     assert desk.post("ann", f"{one}/comments", {"text": "Looks odd."}, status=201)["kind"] == "COMMENT"
     hint = {"plan": held["plan"], "field": "/amount", "expected": "at most 40"}
@@ -495,6 +498,8 @@ def test_what_is_another_organisations_is_answered_with_the_same_bytes_as_what_n
         ("POST", f"/approvals/{held['approval']}/votes", vote),
         ("POST", f"/approvals/{held['approval']}/extend", None),
         ("POST", f"/approvals/{held['approval']}/check", None),
+        ("POST", f"/approvals/{held['approval']}/claim", None),
+        ("POST", f"/approvals/{held['approval']}/unclaim", None),
         ("POST", f"/approvals/{held['approval']}/send-back", {"plan": held["plan"], "expected": "less"}),
         ("POST", f"/approvals/{held['approval']}/withdraw", {"reason": "x"}),
         ("POST", f"/approvals/{held['approval']}/comments", {"text": "x"}),

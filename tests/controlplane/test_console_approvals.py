@@ -130,9 +130,10 @@ def test_an_inbox_of_any_length_costs_the_same_number_of_statements(world: World
     for start in (50, 60):
         run = world.start()
         for amount in range(start, start + 3):
-            ask(world, amount, run=run)
+            post(world, "ben", ask(world, amount, run=run), "claim")
         with CaptureQueriesContext(connection) as caught:
-            client.get(f"{root_of(world)}/approvals?tab=waiting")
+            for tab in ("waiting", "mine", "all"):
+                client.get(f"{root_of(world)}/approvals?tab={tab}")
         counts.append(len(caught))
     assert counts[0] == counts[1]
 
@@ -252,7 +253,7 @@ def test_the_three_views_and_the_unchanged_fields_are_links(world: World) -> Non
 def test_strangers_and_other_tenants_find_nothing(world: World, elsewhere: World) -> None:
     said, before = ask(world), len(world.events())
     foreign = signed_in(elsewhere, "ann")
-    for verb in ("vote", "send-back", "extend", "check", "comment", "withdraw", "lift", "rule", "nonsense"):
+    for verb in ("vote", "send-back", "extend", "check", "claim", "unclaim", "comment", "withdraw", "lift", "rule", "nonsense"):
         assert post(world, "vera", said, verb).status_code == 404, verb
         assert post(world, "ann", said, verb, client=foreign).status_code == 404, verb
         assert foreign.post(f"{root_of(elsewhere)}/approvals/{said.approval}/{verb}", {}).status_code == 404, verb
@@ -264,6 +265,8 @@ def test_strangers_and_other_tenants_find_nothing(world: World, elsewhere: World
 def test_every_answer_is_a_form_that_leaves_its_entry(world: World) -> None:
     said = ask(world)
     answers: list[tuple[str, str, dict[str, Any], str]] = [
+        ("ann", "claim", {}, "request.claimed"),
+        ("ann", "unclaim", {}, "request.unclaimed"),
         ("ann", "extend", {}, "request.extended"),
         ("ann", "check", {}, "request.checked"),
         ("ada", "comment", {"text": "Looks odd."}, "request.commented"),
@@ -275,6 +278,25 @@ def test_every_answer_is_a_form_that_leaves_its_entry(world: World) -> None:
     shown = page(world, "ann", said)
     for words in ("Looks odd.", "took 30 min more", "Asked by mistake.", "Withdrawn"):
         assert words in shown, words
+
+
+def test_everybody_sees_who_is_on_it_and_only_who_may_decide_takes_it(world: World) -> None:
+    said = ask(world)
+    assert "Take it <kbd>T</kbd>" in page(world, "ann", said)
+    assert "Take it" not in page(world, "olga", said)
+    post(world, "ann", said, "claim")
+    assert "You are on it</b>, 0" in page(world, "ann", said)
+    assert "Leave it to others <kbd>U</kbd>" in page(world, "ann", said)
+    assert "you are on it" in text(visit(world, "ann", "approvals?tab=mine"))
+    for name in ("ben", "olga"):
+        assert "ann is on it</b>, 0" in page(world, name, said)
+        assert "ann is on it" in text(visit(world, name, "approvals?tab=all"))
+    assert "Take it over <kbd>T</kbd>" in page(world, "ben", said)
+    assert 'value="APPROVE"' in page(world, "ben", said), "it bars nobody"
+    assert post(world, "olga", said, "claim").status_code == 403
+    assert post(world, "ben", said, "unclaim").status_code == 422
+    post(world, "ann", said, "unclaim")
+    assert "on it" not in page(world, "ben", said)
 
 
 def test_a_denial_takes_reason_scope_and_end_from_the_form(world: World) -> None:
