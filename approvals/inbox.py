@@ -11,7 +11,7 @@ from django.db.models.functions import Cast, Coalesce
 from agents import organisations, seats
 from agents.models import Member
 from agents.organisations import Principal
-from approvals import pace, requests, sight
+from approvals import pace, requests, sight, stances
 from approvals.models import Remark, Request
 from audit import tenancy
 
@@ -45,17 +45,28 @@ def tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
     return shown(_tab(name, by=by, workspace=workspace))
 
 
+def needing(*, by: Principal, workspace: str) -> QuerySet[Request]:
+    """What this person may decide now and has not set aside, the one with least time left first. Call inside `tenancy.within`."""
+    return requests.decidable(by=by, workspace=workspace).exclude(id__in=stances.asleep(by).values("request"))
+
+
+def snoozed(*, by: Principal, workspace: str) -> QuerySet[Request]:
+    """What they may decide and have set aside for now. Call inside `tenancy.within`."""
+    return requests.decidable(by=by, workspace=workspace).filter(id__in=stances.asleep(by).values("request"))
+
+
 def decidable_count(*, by: Principal, workspace: str) -> int:
-    """How many open requests this person may decide now; a page says it in two places. Call inside `tenancy.within`."""
-    return tenancy.once(("decidable", by.id, workspace), requests.decidable(by=by, workspace=workspace).count)
+    """How many open requests need this person now; a page says it in two places. Call inside `tenancy.within`."""
+    return tenancy.once(("decidable", by.id, workspace), needing(by=by, workspace=workspace).count)
 
 
 def counts(*, by: Principal, workspace: str) -> dict[str, int]:
     """How many requests the tabs of a person have, each up to a thousand. Call inside `tenancy.within`."""
-    mine = decidable_count(by=by, workspace=workspace)
+    mine, aside = decidable_count(by=by, workspace=workspace), snoozed(by=by, workspace=workspace).count()
     still = Request.objects.filter(sight.requests(by, workspace), state=Request.State.OPEN)
-    waiting = still.values("id")[: MOST_COUNTED + mine].count() - mine
-    return {"mine": min(mine, MOST_COUNTED), "waiting": max(waiting, 0), "own": counted("own", by=by, workspace=workspace)}
+    waiting = still.values("id")[: MOST_COUNTED + mine + aside].count() - mine - aside
+    own = counted("own", by=by, workspace=workspace)
+    return {"mine": min(mine, MOST_COUNTED), "waiting": max(waiting, 0), "own": own, "snoozed": aside}
 
 
 def counted(name: str, *, by: Principal, workspace: str) -> int:
@@ -67,7 +78,8 @@ def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
     every = Request.objects.filter(sight.requests(by, workspace))
     mine = requests.decidable(by=by, workspace=workspace).order_by()
     found = {
-        "mine": mine,
+        "mine": needing(by=by, workspace=workspace).order_by(),
+        "snoozed": snoozed(by=by, workspace=workspace).order_by(),
         "waiting": every.filter(state=Request.State.OPEN).exclude(id__in=mine.values("id")),
         "own": every.filter(run__agent__owner_id=by.id),
         "decided": every.exclude(state=Request.State.OPEN),

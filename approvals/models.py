@@ -117,10 +117,11 @@ class Remark(tenancy.Tenant):
 
 
 class Stance(tenancy.Tenant):
-    """How one person stands to an open request for a while: has it in hand. What is over by time may linger."""
+    """How one person stands to an open request for a while: has it in hand, or has set it aside. What is over by time may linger."""
 
     class Kind(models.TextChoices):
         CLAIM = "CLAIM"
+        SNOOZE = "SNOOZE"
 
     request = models.ForeignKey(Request, on_delete=models.PROTECT, db_constraint=False)
     member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False)
@@ -132,6 +133,9 @@ class Stance(tenancy.Tenant):
         constraints = [
             models.UniqueConstraint(fields=["organisation_id", "request", "member"], name="one_stance_per_person"),
             models.UniqueConstraint(fields=["organisation_id", "request"], condition=models.Q(kind="CLAIM"), name="one_claim_per_request"),
+        ]
+        indexes = [  # what a person has set aside: every page counts what needs them
+            models.Index(fields=["organisation_id", "member", "until"], name="stance_snoozed", condition=models.Q(kind="SNOOZE"))
         ]
 
 

@@ -1,7 +1,7 @@
 """Requests: asking people about a plan, their votes, and the ends a request can come to. One function a transition; deny beats approve.
 
-What people may answer besides a vote is in `ends` (sent back, withdrawn), `deadlines` (more time), `stances` (who is on it)
-and `remarks` (comments).
+What people may answer besides a vote is in `ends` (sent back, withdrawn), `deadlines` (more time), `stances` (who is on
+it or set it aside) and `remarks` (comments).
 """
 
 import datetime

@@ -1,18 +1,29 @@
-"""Who has an open request in hand. That is advice to the others: it bars nobody from anything, and ends by itself or with the request."""
+"""Who has an open request in hand, and who has set it aside for themselves. Neither decides or bars anything, and both end by themselves.
+
+A claim is advice to the others. A snooze is over when the request changes, and always ten minutes before it expires.
+"""
 
 import datetime
 from collections.abc import Iterable
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models.functions import Now
 
 from agents import organisations
+from agents.models import Work
 from agents.organisations import Principal
 from approvals import requests
-from approvals.models import Request, Stance, Vote
+from approvals.models import Remark, Request, Stance, Vote
 from audit import ids, tenancy
 from audit.moments import Moment
 
 CLAIMED = datetime.timedelta(minutes=30)
+BEFORE = datetime.timedelta(minutes=10)  # so long before it expires a request is back with everybody
+LENGTHS = {
+    "30 min": datetime.timedelta(minutes=30),
+    "2 hours": datetime.timedelta(hours=2),
+    "until it changes": None,
+}
 
 
 def claim(*, by: Principal, request_id: str) -> Request:
@@ -59,6 +70,60 @@ def claims(found: Iterable[Request]) -> dict[str, Stance]:
     return {stance.request_id: stance for stance in standing.exclude(Exists(voted)).select_related("member")}
 
 
+def snooze(*, by: Principal, request_id: str, length: str) -> Request:
+    """Set a request aside for oneself, for one of LENGTHS; a claim of theirs ends. For whoever may decide it now.
+
+    Raises NotFound, AlreadyDecided, Expired, NotEligible or Conflict.
+    """
+    with tenancy.within(by.organisation):
+        request = _decidable(by=by, request_id=request_id)
+        now, last = requests.database_now(), request.expires_at - BEFORE
+        if length not in LENGTHS or last <= now:
+            raise organisations.Conflict(
+                "A request is snoozed for a while that is offered, and not shortly before it expires.",
+                rule="snooze",
+                current=f"{length[:40] or 'nothing'}, expires {request.expires_at:%H:%M} UTC",
+                limit=f"{', '.join(LENGTHS)}; until {BEFORE.seconds // 60} min before it expires",
+                next_step="Choose one of them, or decide.",
+            )
+        until = _take(request, by=by, kind=Stance.Kind.SNOOZE, until=min(now + (LENGTHS[length] or last - now), last))
+        requests.record(request, by=by, event="request.snoozed", until=until.isoformat())
+    return request
+
+
+def wake(*, by: Principal, request_id: str) -> Request:
+    """Have a request back that this person set aside. Raises NotFound or Conflict."""
+    with tenancy.within(by.organisation):
+        request = requests.held(by=by, request_id=request_id)
+        mine = asleep(by).filter(request=request).first()
+        if mine is None:
+            raise organisations.Conflict(
+                "You have not snoozed this request.", rule="snooze", current="awake", limit="snoozed", next_step="Nothing to do."
+            )
+        mine.delete()
+        requests.record(request, by=by, event="request.woken", member=by.id)
+    return request
+
+
+def lapse(*, by: Principal, identifier: str) -> None:
+    """A snooze's time is over: pages are told, and the entry says so. No-op when it was woken, or the request is over."""
+    with tenancy.within(by.organisation):
+        stance = Stance.objects.select_related("request__call").filter(id=identifier, until__lte=Moment()).first()
+        if stance is None:
+            return
+        stance.delete()
+        if stance.request.state == Request.State.OPEN:
+            requests.record(stance.request, by=by, event="request.woken", member=stance.member_id)
+
+
+def asleep(by: Principal) -> QuerySet[Stance]:
+    """What this person has set aside and nobody voted on, remarked on or planned anew since. Call inside `tenancy.within`."""
+    mine = Stance.objects.filter(member_id=by.id, kind=Stance.Kind.SNOOZE, until__gt=Moment(), request__plan__created_at__lt=F("at"))
+    for change in (Vote, Remark):
+        mine = mine.exclude(Exists(change._default_manager.filter(request=OuterRef("request"), at__gt=OuterRef("at"))))
+    return mine
+
+
 def _decidable(*, by: Principal, request_id: str) -> Request:
     """The request, locked, for whoever may still decide the plan that is open."""
     request = requests.held(by=by, request_id=request_id)
@@ -73,5 +138,8 @@ def _decidable(*, by: Principal, request_id: str) -> Request:
 def _take(request: Request, *, by: Principal, kind: str, until: datetime.datetime) -> datetime.datetime:
     until = min(until, request.expires_at)
     Stance.objects.filter(request=request, member_id=by.id).delete()
-    Stance.objects.create(id=ids.new("STC"), request=request, member_id=by.id, kind=kind, until=until)
+    stance = Stance.objects.create(id=ids.new("STC"), request=request, member_id=by.id, kind=kind, until=until)
+    if kind == Stance.Kind.SNOOZE:
+        due = Now() + (until - requests.database_now())  # leases go by the real clock
+        Work.objects.create(id=ids.new("WRK"), kind=Work.Kind.WAKE, subject=stance.id, due_at=due)
     return until

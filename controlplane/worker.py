@@ -10,7 +10,7 @@ from django.db import DatabaseError, close_old_connections
 
 from agents import organisations, runs, stops
 from agents.models import Run, Work
-from approvals import requests
+from approvals import requests, stances
 from audit import origin, tenancy
 from budgets import sums
 from controlplane import listening, outbox, recovery, runner
@@ -113,6 +113,11 @@ def _expire(lease: outbox.Lease) -> bool:
     return True
 
 
+def _wake(lease: outbox.Lease) -> bool:
+    stances.lapse(by=organisations.system(lease.organisation, "snoozes"), identifier=lease.subject)
+    return True
+
+
 def _unstop(lease: outbox.Lease) -> bool:
     stops.end(by=organisations.system(lease.organisation, "stops"), identifier=lease.subject)
     return True
@@ -132,6 +137,7 @@ PERFORM: Mapping[str, Callable[[outbox.Lease], bool]] = {
     Work.Kind.RECONCILE: _reconcile,
     Work.Kind.RECOVER: _recover,
     Work.Kind.EXPIRE: _expire,
+    Work.Kind.WAKE: _wake,
     Work.Kind.UNSTOP: _unstop,
     Work.Kind.SUMS: _sums,
 }

@@ -217,6 +217,7 @@ class Work(tenancy.Tenant):
         RECONCILE = "effect.reconcile"  # an intent whose lease ran out
         RECOVER = "call.recover"  # admitted, then left behind
         EXPIRE = "request.expire"
+        WAKE = "request.wake"  # a snooze whose time is over
         UNSTOP = "stop.end"  # a stop that was engaged until a time
         SUMS = "sums.make"  # sums of spending after a change of zone
 

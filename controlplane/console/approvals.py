@@ -69,6 +69,14 @@ def _unclaim(_request: HttpRequest, place: Place, opened: Request) -> object:
     return stances.unclaim(by=place.principal, request_id=opened.id)
 
 
+def _snooze(request: HttpRequest, place: Place, opened: Request) -> object:
+    return stances.snooze(by=place.principal, request_id=opened.id, length=request.POST.get("length", ""))
+
+
+def _wake(_request: HttpRequest, place: Place, opened: Request) -> object:
+    return stances.wake(by=place.principal, request_id=opened.id)
+
+
 def _check(_request: HttpRequest, place: Place, opened: Request) -> object:
     return deciding.check(by=place.principal, request_id=opened.id)
 
@@ -90,6 +98,8 @@ ACTS: dict[str, Act] = {
     "send-back": _send_back,
     "claim": _claim,
     "unclaim": _unclaim,
+    "snooze": _snooze,
+    "wake": _wake,
     "extend": _extend,
     "check": _check,
     "comment": _comment,
@@ -162,7 +172,7 @@ def _rule(request: HttpRequest, place: Place, identifier: str, *, refused: outco
 def _next(request: HttpRequest, place: Place, identifier: str, verb: str) -> str:
     """Where a person goes on: at the record, or at the next request that needs them when they asked for that."""
     kept = {name: str(request.GET[name]) for name in (*_FILTERS, "tab", "on") if request.GET.get(name)}
-    if verb in {"vote", "send-back"} and kept.get("on") == "next":
+    if verb in {"vote", "send-back", "snooze"} and kept.get("on") == "next":
         with tenancy.within(place.organisation.id, read_only=True):
             following = _following(request, place, identifier)
         identifier, kept = (following.id, {**kept, "done": identifier}) if following else (identifier, kept)
@@ -223,7 +233,7 @@ def _show(
 
 def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
     tab = asked.text(request, "tab") or ("mine" if place.may("approvals_decide") else "all")
-    tab = tab if tab in inbox.TABS else "all"
+    tab = tab if tab in {*inbox.TABS, "snoozed"} else "all"
     narrow, by, workspace = _narrow(request), place.principal, place.workspace.id
     every = inbox.tab(tab, by=by, workspace=workspace)
     found, column, since = _ordered(request, narrow.of(every), tab)
@@ -263,7 +273,7 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
 def _ordered(request: HttpRequest, found: Any, tab: str) -> tuple[Any, str, datetime.datetime]:
     """The rows in their order, below the row that the reader has seen last."""
     since, urgency, identifier = _below(asked.text(request, "below"))
-    column = "urgency" if tab in {"mine", "waiting"} else "decided_at" if tab == "decided" else "opened_at"
+    column = "urgency" if tab in {"mine", "waiting", "snoozed"} else "decided_at" if tab == "decided" else "opened_at"
     since = since or requests.database_now()
     found = inbox.by_urgency(found, since) if column == "urgency" else inbox.by_time(found, column)
     if identifier:

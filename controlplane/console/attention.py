@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agents import organisations, runs, stops, tools, trends
 from agents.models import Agent, Run
-from approvals import requests
+from approvals import inbox
 from budgets import caps, money, purses, reservations
 from controlplane.console.frame import Place
 
@@ -55,7 +55,7 @@ def listed(place: Place, agents: Sequence[Agent]) -> list[Item]:
 
 def _decidable(place: Place) -> Iterator[Item]:
     hurry = timezone.now() + HURRY
-    for each in requests.decidable(by=place.principal, workspace=place.workspace.id)[:FEW]:
+    for each in inbox.needing(by=place.principal, workspace=place.workspace.id)[:FEW]:
         severity = URGENT if each.expires_at < hurry else NOW
         about = f"{each.run.agent.slug} asks you to decide"
         yield Item(

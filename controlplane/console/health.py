@@ -48,6 +48,7 @@ KINDS = {
     "call.recover": "Calls left behind",
     "effect.reconcile": "Effects to settle",
     "request.expire": "Requests that will expire",
+    "request.wake": "Snoozed requests that will come back",
     "stop.end": "Stops that will end",
     "sums.make": "Sums of spending to be made anew",
 }

@@ -19,6 +19,7 @@ from approvals.models import Request, StandingDenial
 from audit import tenancy
 from controlplane import gate, recovery
 from controlplane.console import changes
+from controlplane.console.approvals import ACTS
 from tests.controlplane.browsing import root_of, signed_in, text, visit
 from tests.world import RunUnderTest, World
 
@@ -253,7 +254,7 @@ def test_the_three_views_and_the_unchanged_fields_are_links(world: World) -> Non
 def test_strangers_and_other_tenants_find_nothing(world: World, elsewhere: World) -> None:
     said, before = ask(world), len(world.events())
     foreign = signed_in(elsewhere, "ann")
-    for verb in ("vote", "send-back", "extend", "check", "claim", "unclaim", "comment", "withdraw", "lift", "rule", "nonsense"):
+    for verb in (*ACTS, "rule", "nonsense"):
         assert post(world, "vera", said, verb).status_code == 404, verb
         assert post(world, "ann", said, verb, client=foreign).status_code == 404, verb
         assert foreign.post(f"{root_of(elsewhere)}/approvals/{said.approval}/{verb}", {}).status_code == 404, verb
@@ -267,6 +268,8 @@ def test_every_answer_is_a_form_that_leaves_its_entry(world: World) -> None:
     answers: list[tuple[str, str, dict[str, Any], str]] = [
         ("ann", "claim", {}, "request.claimed"),
         ("ann", "unclaim", {}, "request.unclaimed"),
+        ("ann", "snooze", {"length": "30 min"}, "request.snoozed"),
+        ("ann", "wake", {}, "request.woken"),
         ("ann", "extend", {}, "request.extended"),
         ("ann", "check", {}, "request.checked"),
         ("ada", "comment", {"text": "Looks odd."}, "request.commented"),
@@ -297,6 +300,31 @@ def test_everybody_sees_who_is_on_it_and_only_who_may_decide_takes_it(world: Wor
     assert post(world, "ben", said, "unclaim").status_code == 422
     post(world, "ann", said, "unclaim")
     assert "on it" not in page(world, "ben", said)
+
+
+def test_what_i_snooze_needs_me_no_more_on_any_page_and_is_found_in_its_tab(world: World) -> None:
+    said, client = ask(world), signed_in(world, "ann")
+
+    def shows(path: str) -> str:
+        return text(client.get(f"{root_of(world)}{path}"))
+
+    assert 'data-waiting="1"' in shows("/approvals?tab=mine")
+    assert "Snooze… <kbd>S</kbd>" in page(world, "ann", said)
+    assert "snooze" not in page(world, "olga", said)
+    assert post(world, "ann", said, "snooze", length="2 years").status_code == 422
+    post(world, "ann", said, "snooze", length="until it changes")
+    mine = shows("/approvals?tab=mine")
+    assert "1 snoozed, <a" in mine
+    for path in ("/approvals?tab=mine", "/approvals?tab=waiting", "/overview"):
+        assert 'data-waiting="0"' in shows(path) or "data-waiting" not in shows(path), path
+        assert said.approval not in shows(path), path
+    for path in ("/approvals?tab=snoozed", "/approvals?tab=all"):
+        assert said.approval in shows(path), path
+    assert "Wake it <kbd>S</kbd>" in page(world, "ann", said)
+    assert said.approval in text(visit(world, "ben", "approvals?tab=mine")), "only for oneself"
+    post(world, "ben", said, "comment", text="Look again.")
+    assert said.approval in shows("/approvals?tab=mine")
+    assert said.approval in shows("/overview")
 
 
 def test_a_denial_takes_reason_scope_and_end_from_the_form(world: World) -> None:
