@@ -43,10 +43,16 @@ def django_db_setup(worker_id: str, django_db_blocker: pytest.FixtureRequest) ->
     connections.close_all()
     here = "datname = current_database() and usename = current_user and pid <> pg_backend_pid()"  # autovacuum is not ours to end
     others = f"select pg_terminate_backend(pid, 10000) from pg_stat_activity where {here}"
-    with psycopg.connect(database_url(app, name), autocommit=True) as last:
-        last.execute(others)  # the web pool's threads keep their connections, and the owner may not end another role's
     with psycopg.connect(database_url(owner, "postgres"), autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        for attempt in reversed(range(6)):
+            with psycopg.connect(database_url(app, name), autocommit=True) as last:
+                last.execute(others)  # the web pool's threads keep their connections, and the owner may not end another role's
+            try:  # not by force: that may not end an autovacuum, which leaves by itself while this waits for it, up to five seconds
+                admin.execute(f'DROP DATABASE IF EXISTS "{name}"')
+                break
+            except psycopg.errors.ObjectInUse:
+                if not attempt:
+                    raise
 
 
 @pytest.fixture(autouse=True)

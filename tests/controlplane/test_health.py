@@ -358,9 +358,9 @@ def test_requests_are_counted_by_door_and_status_and_never_by_path() -> None:
     before = {door: sample(door, "2xx") for door in doors.values()}
     broken = sample("api", "none")
     for path in doors:
-        asyncio.run(application({"type": "http", "path": path}, nothing, nothing))
+        asyncio.run(application({"type": "http", "path": path, "headers": []}, nothing, nothing))
     with contextlib.suppress(RuntimeError):
-        asyncio.run(application({"type": "http", "path": "/api/v1/breaks"}, nothing, nothing))
+        asyncio.run(application({"type": "http", "path": "/api/v1/breaks", "headers": []}, nothing, nothing))
     assert {door: sample(door, "2xx") - before[door] for door in doors.values()} == dict.fromkeys(doors.values(), 1.0)
     assert sample("api", "none") == broken + 1
     assert "R-SECRET" not in Client().get("/metrics").content.decode()

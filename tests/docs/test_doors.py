@@ -117,7 +117,7 @@ def test_every_page_of_the_console_has_its_help_in_the_same_place(world: World) 
         text = olga.text(f"/{at}")
         top = text.partition("<main")[0]
         assert top.count(f'href="/docs/{slug}"') == 2, at  # in the bar, and in the menu of a phone
-        assert top.index("Help</a>") < top.index('class="me'), at
+        assert top.index("Help</a>") < top.index('class="me"'), at
 
 
 def test_the_readme_s_first_screen_fits_and_its_links_lead_somewhere() -> None:
