@@ -71,6 +71,11 @@ def may(principal: Principal, permission: str, workspace: str) -> bool:
     return permission in tenancy.once(("held", principal.user, workspace), lambda: held(principal, place))
 
 
+def remember(principal: Principal, workspace: str, found: frozenset[str]) -> None:
+    """What they hold was asked a moment ago: a transaction that only reads need not ask again. Call inside `tenancy.within`."""
+    tenancy.once(("held", principal.user, workspace), lambda: found)
+
+
 def require(principal: Principal, permission: str, workspace: str) -> None:
     """Raises Forbidden, naming the permission and who can grant it."""
     if not may(principal, permission, workspace):

@@ -18,7 +18,7 @@ from agents.models import Agent, Pin
 MOST_RUNS = 500  # of one agent
 MOST_IN_ALL = 5_000  # of all agents of a workspace together: many agents share it
 UNUSED = datetime.timedelta(days=60)  # a tool or a grant is unused when it is older than this and was not used for so long
-MOST_BEATS = 200  # of one agent, where a list says in a word how it does
+MOST_BEATS = 50  # of one agent, where a list says in a word how it does
 ENOUGH = 30  # runs that are over: under this a rate is not judged
 # The newest runs of each agent, or of one, found by the index of their list. It stands before the three that follow.
 _NEWEST = """

@@ -143,13 +143,20 @@ def kept(identifiers: Collection[str], *, by: Principal, workspace: str) -> dict
     return {row.id: row for row in shown(Request.objects.filter(sight.requests(by, workspace), id__in=identifiers))}
 
 
-def health(*, by: Principal, workspace: str) -> tuple[pace.Pace | None, list[pace.Rule]]:
-    """How deciding went in the last 30 days, and rule by rule, for whoever sees every request. Call inside `tenancy.within`."""
+def health(*, by: Principal, workspace: str) -> pace.Pace | None:
+    """How deciding went in the last 30 days, for whoever sees every request. Call inside `tenancy.within`."""
     if not organisations.may(by, "approvals_all", workspace):
-        return None, []
+        return None
     now = requests.database_now()
-    since, until = now - SINCE, now + datetime.timedelta(seconds=1)
-    return pace.of(workspace, since=since, until=until), pace.of_rules(workspace, since=since, until=until)
+    return pace.of(workspace, since=now - SINCE, until=now + datetime.timedelta(seconds=1))
+
+
+def by_rule(*, by: Principal, workspace: str) -> list[pace.Rule]:
+    """The same rule by rule. Call inside `tenancy.within`."""
+    if not organisations.may(by, "approvals_all", workspace):
+        return []
+    now = requests.database_now()
+    return pace.of_rules(workspace, since=now - SINCE, until=now + datetime.timedelta(seconds=1))
 
 
 def deciders(workspace: str) -> QuerySet[Member]:

@@ -107,8 +107,8 @@ def open_request(*, by: log.Actor, call: Call, plan: Plan, question: Question) -
 
 
 def database_now() -> datetime.datetime:
-    """The clock of the record: what people were asked, and until when, goes by it."""
-    return moments.now()
+    """The clock of the record: what people were asked, and until when, goes by it. A page has one now."""
+    return tenancy.once(("now",), moments.now)
 
 
 def _schedule_expiry(request: Request) -> None:

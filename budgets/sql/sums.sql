@@ -41,7 +41,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(hashtextextended('sums:' || p_organisation, 0));
     SELECT sums, sums_made INTO v_generation, v_made FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation;
     PERFORM budget_sum_into(p_organisation, v_generation, ARRAY[p_call]);
-    IF p_call COLLATE "C" <= v_made THEN PERFORM budget_sum_into(p_organisation, v_generation + 1, ARRAY[p_call]); END IF;
+    IF p_call <= v_made THEN PERFORM budget_sum_into(p_organisation, v_generation + 1, ARRAY[p_call]); END IF;
 END $$;
 
 -- budget_sum_begin: from now on a next generation is made; what was made of one before is dropped.
@@ -64,8 +64,8 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('sums:' || p_organisation, 0));  -- nobody books meanwhile: it would count twice, or not at all
     SELECT sums, sums_made INTO v_generation, v_made FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation;
     IF v_made IS NULL THEN RETURN false; END IF;
-    SELECT array_agg(id) INTO v_piece FROM (SELECT id FROM budgets_reservation
-        WHERE organisation_id = p_organisation AND id COLLATE "C" > v_made ORDER BY id COLLATE "C" LIMIT p_calls) piece;
+    SELECT array_agg(call_id) INTO v_piece FROM (SELECT call_id FROM budgets_ledgerentry
+        WHERE organisation_id = p_organisation AND call_id > v_made GROUP BY call_id ORDER BY call_id LIMIT p_calls) piece;
     IF v_piece IS NULL THEN
         UPDATE agents_organisation SET sums = v_generation + 1, sums_made = NULL WHERE organisation_id = p_organisation AND id = p_organisation;
         DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation = v_generation;

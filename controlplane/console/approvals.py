@@ -244,7 +244,6 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
     chosen = {name: value for name, value in zip(_FILTERS, (narrow.agent, narrow.tool, narrow.tier, narrow.text), strict=True) if value}
     said = {**chosen, "tab": tab, **({"on": "next"} if request.GET.get("on") == "next" else {})}
     below = asked.text(request, "below")
-    health, by_rule = inbox.health(by=by, workspace=workspace)
     return {
         "tabs": inbox.TABS,
         "tab": tab,
@@ -260,8 +259,9 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
         "agents": list(contracts.slugs(workspace).values()),
         "tools": list(tools.names(workspace, writes=True).values()),
         "tiers": TIERS,
-        "health": health,
-        "by_rule": by_rule,
+        "health": inbox.health(by=by, workspace=workspace),
+        "by_rule": inbox.by_rule(by=by, workspace=workspace) if request.GET.get("rules") == "1" else None,
+        "with_rules": asked.address(request, rules="1"),
         "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],
         "last": inbox.last_decision(by=by, workspace=workspace) if not rows else None,
         "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next", keep=None),

@@ -116,6 +116,7 @@ def page(permission: str = "", *, at: str = "") -> Callable[[View], View]:
                 _refuse_nul(request, given)
                 return view(request, place, **given)
             with tenancy.within(place.organisation.id, read_only=True):
+                organisations.remember(place.principal, place.workspace.id, place.held)
                 return view(request, place, **given)
 
         return served

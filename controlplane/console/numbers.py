@@ -22,7 +22,7 @@ RANGES = {"1": ("24 hours", 24), "7": ("7 days", 28), "30": ("30 days", 30)}  # 
 USUAL = "7"
 CAPS_WARN = 5  # per cent of runs
 SPARKS = 14
-BEATS = 100  # runs of each of them that are opened to know how long they took and whether they hit a cap
+BEATS = 50  # runs of each of them that are opened to know how long they took and whether they hit a cap
 BUSIEST = 12  # agents of whom the overview says how they did; the list of agents has them all
 ENOUGH = 20  # of fewer than this nothing is said about a change
 

@@ -665,12 +665,12 @@ def test_managers_see_how_often_each_rule_only_costs_a_click(world: World, monke
     run = world.start()
     for amount in (50, 51):
         assert post(world, "ann", ask(world, amount, run=run), "vote", verdict="APPROVE").status_code == 302
-    shown = text(visit(world, "olga", "approvals"))
+    shown = text(visit(world, "olga", "approvals?rules=1"))
     assert '<code>one-person</code> <span class="num">100 %</span> of 2' in shown
     assert "Consider a rule" in shown
     assert post(world, "ann", ask(world, 52, run=run), "vote", verdict="DENY", reason="No.").status_code == 302
-    shown = text(visit(world, "olga", "approvals"))
+    shown = text(visit(world, "olga", "approvals?rules=1"))
     assert '<span class="num">66 %</span> of 3, 1 denied' in shown
     assert "Consider a rule" not in shown
     world.join("bo", "builder")
-    assert "rule by rule" not in text(visit(world, "bo", "approvals")), "who sees only their own is told nothing of the others"
+    assert "rule by rule" not in text(visit(world, "bo", "approvals?rules=1")), "who sees only their own is told nothing of the others"
