@@ -261,7 +261,7 @@ def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
         "tiers": TIERS,
         "health": inbox.health(by=by, workspace=workspace),
         "by_rule": inbox.by_rule(by=by, workspace=workspace) if request.GET.get("rules") == "1" else None,
-        "with_rules": asked.address(request, rules="1"),
+        "with_rules": asked.address(request, rules="1", keep=None),
         "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],
         "last": inbox.last_decision(by=by, workspace=workspace) if not rows else None,
         "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next", keep=None),
