@@ -6,7 +6,7 @@ from django.db import connection
 
 from agents import organisations
 from agents.organisations import Principal
-from approvals import remarks, requests, tiers
+from approvals import remarks, requests, tiers, votes
 from approvals.models import Remark, Request, Terms
 from audit import log, outcomes, tenancy
 
@@ -62,7 +62,7 @@ def extend(*, by: Principal, request_id: str) -> Request:
     """Some more time for everybody. Raises NotFound, AlreadyDecided, Expired, NotEligible or NoMoreTime."""
     with tenancy.within(by.organisation):
         request = requests.held(by=by, request_id=request_id)
-        requests.check(request, by=by, plan_digest=request.plan.digest)
+        votes.check(request, by=by, plan_digest=request.plan.digest)
         under = terms(request.workspace_id)
         last = latest(request, under)
         until = min(request.expires_at + datetime.timedelta(seconds=under.extend_s), last)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from agents import organisations, runs
 from agents.models import Call, Member
 from agents.organisations import Principal
-from approvals import deadlines, remarks, requests
+from approvals import deadlines, remarks, requests, votes
 from approvals.models import Remark, Request
 from audit import outcomes, redaction, tenancy
 from audit.moments import Moment
@@ -45,12 +45,12 @@ def rounds(request: Request) -> int:
 def send_back(*, by: Principal, request_id: str, plan_digest: str, hint: Hint) -> Request:
     """No decision: the agent gets the hint as a refusal and may propose again, a bounded number of times.
 
-    Raises what `requests.vote` raises, ReasonNeeded for a hint that expects nothing, or TooManyRounds.
+    Raises what `votes.cast` raises, ReasonNeeded for a hint that expects nothing, or TooManyRounds.
     """
     hint = Hint(*(redaction.redact_text(text.replace("\0", "").strip())[:500] for text in (hint.field, hint.expected, hint.note)))
     with tenancy.within(by.organisation):
         request = requests.held(by=by, request_id=request_id)
-        requests.check(request, by=by, plan_digest=plan_digest)
+        votes.check(request, by=by, plan_digest=plan_digest)
         if not hint.expected:
             raise requests.ReasonNeeded(
                 "The agent needs to know what you expect.",

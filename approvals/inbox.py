@@ -11,7 +11,7 @@ from django.db.models.functions import Cast, Coalesce
 from agents import organisations, seats
 from agents.models import Member
 from agents.organisations import Principal
-from approvals import pace, requests, sight, stances
+from approvals import pace, requests, sight, stances, votes
 from approvals.models import Remark, Request
 from audit import tenancy
 
@@ -47,12 +47,12 @@ def tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
 
 def needing(*, by: Principal, workspace: str) -> QuerySet[Request]:
     """What this person may decide now and has not set aside, the one with least time left first. Call inside `tenancy.within`."""
-    return requests.decidable(by=by, workspace=workspace).exclude(id__in=stances.asleep(by).values("request"))
+    return votes.decidable(by=by, workspace=workspace).exclude(id__in=stances.asleep(by).values("request"))
 
 
 def snoozed(*, by: Principal, workspace: str) -> QuerySet[Request]:
     """What they may decide and have set aside for now. Call inside `tenancy.within`."""
-    return requests.decidable(by=by, workspace=workspace).filter(id__in=stances.asleep(by).values("request"))
+    return votes.decidable(by=by, workspace=workspace).filter(id__in=stances.asleep(by).values("request"))
 
 
 def decidable_count(*, by: Principal, workspace: str) -> int:
@@ -76,7 +76,7 @@ def counted(name: str, *, by: Principal, workspace: str) -> int:
 
 def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
     every = Request.objects.filter(sight.requests(by, workspace))
-    mine = requests.decidable(by=by, workspace=workspace).order_by()
+    mine = votes.decidable(by=by, workspace=workspace).order_by()
     found = {
         "mine": needing(by=by, workspace=workspace).order_by(),
         "snoozed": snoozed(by=by, workspace=workspace).order_by(),

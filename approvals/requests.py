@@ -1,22 +1,22 @@
-"""Requests: asking people about a plan, their votes, and the ends a request can come to. One function a transition; deny beats approve.
+"""Requests: asking people about a plan, what waits, a new plan when the target changed, and the end when nobody decides in time.
 
-What people may answer besides a vote is in `ends` (sent back, withdrawn), `deadlines` (more time), `stances` (who is on
-it or set it aside) and `remarks` (comments).
+What people decide is in `votes`; what they may answer besides is in `ends` (sent back, withdrawn), `deadlines` (more time), `stances` (who
+is on it or set it aside) and `remarks` (comments).
 """
 
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db import connection
+from django.db.models import F, QuerySet
 
-from agents import organisations, runs, seats, stops
+from agents import organisations, runs, stops
 from agents.models import Call, Run
 from agents.organisations import Principal
-from approvals import brakes, denials, sight, tiers
-from approvals.models import Plan, Request, Vote
-from audit import ids, log, moments, outcomes, redaction, tenancy
+from approvals import sight, tiers
+from approvals.models import Plan, Request
+from audit import ids, log, moments, outcomes, tenancy
 from audit.moments import Moment
 
 
@@ -24,20 +24,8 @@ class AlreadyDecided(outcomes.Refused):
     code = "already_decided"
 
 
-class PlanChanged(outcomes.Refused):
-    code = "plan_changed"
-
-
-class NotEligible(outcomes.Refused):
-    code = "not_eligible"
-
-
 class ReasonNeeded(outcomes.Refused):
     code = "reason_needed"
-
-
-class Denied(outcomes.Refused):
-    code = "denied"
 
 
 class Expired(outcomes.Refused):
@@ -136,91 +124,12 @@ def waiting_for(*, by: Principal, workspace: str, state: str = Request.State.OPE
     return (found.filter(state=state) if state else found).order_by("opened_at", "id")
 
 
-def vote(
-    *, by: Principal, request_id: str, verdict: str, plan_digest: str, reason: str = "", denial: denials.Scope = denials.THIS_CALL
-) -> Request:
-    """One person's decision. With enough approvals the call is handed to a worker; one denial ends it and tells the agent why.
-
-    Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open), ReasonNeeded, or Stopped
-    for an approval under a stop switch: a stop holds what waits, and a denial is possible all the same.
-    """
-    if verdict not in Vote.Verdict.values:
-        raise organisations.Conflict(
-            f"There is no verdict {verdict}.",
-            rule="verdict",
-            current=verdict,
-            limit=", ".join(Vote.Verdict.values),
-            next_step="Approve or deny.",
-        )
-    with tenancy.within(by.organisation):
-        request = held(by=by, request_id=request_id)
-        check(request, by=by, plan_digest=plan_digest)
-        if verdict == Vote.Verdict.APPROVE:
-            brakes.check(request)
-        if verdict == Vote.Verdict.DENY and not reason.strip():
-            raise ReasonNeeded(
-                "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."
-            )
-        try:
-            with transaction.atomic():
-                Vote.objects.create(
-                    id=ids.new("V"),
-                    request=request,
-                    member_id=by.id,
-                    person=by.person,
-                    verdict=verdict,
-                    plan_digest=plan_digest,
-                    reason=redaction.redact_text(reason)[:2000],
-                )
-        except IntegrityError as error:
-            raise AlreadyDecided(
-                "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
-            ) from error
-        record(request, by=by, event="request.voted", verdict=verdict, plan=plan_digest)
-        if verdict == Vote.Verdict.DENY:
-            _deny(request, by=by, reason=reason, denial=denial)
-        elif (
-            request.votes.filter(verdict=Vote.Verdict.APPROVE, plan_digest=plan_digest).values("person").distinct().count()
-            >= request.required
-        ):
-            _approve(request, by=by)
-        request.refresh_from_db()
-    return request
-
-
 def held(*, by: Principal, request_id: str) -> Request:
     """The request, its call and its run, locked in the gate's order. Raises NotFound. Call inside `tenancy.within`."""
     request = get(request_id, by=by)
     runs.lock(request.run_id)
     Call.objects.select_for_update().get(id=request.call_id)
     return Request.objects.select_for_update(of=("self",)).select_related("plan", "call", "run__agent").get(id=request_id)
-
-
-def check(request: Request, *, by: Principal, plan_digest: str) -> None:
-    """Whether this person may decide this plan now.
-
-    Raises AlreadyDecided, Expired, NotEligible or PlanChanged. Call inside `tenancy.within`.
-    """
-    check_open(request)
-    why = tiers.why_not(by, required=request.required, requesters=request.requesters, workspace=request.workspace_id)
-    if why:
-        raise NotEligible(
-            why,
-            rule="eligibility",
-            current=by.id,
-            limit=tiers.PERMISSION[request.required],
-            who="another eligible person",
-            next_step="Leave it to somebody else.",
-        )
-    if plan_digest != request.plan.digest:
-        raise PlanChanged(
-            "The plan changed since you looked.",
-            rule="plan digest",
-            current=plan_digest[:80],
-            limit=request.plan.digest,
-            next_step="Read the new changes and decide again.",
-            plan=request.plan.digest,
-        )
 
 
 def check_open(request: Request) -> None:
@@ -242,41 +151,6 @@ def check_open(request: Request) -> None:
             limit="in time",
             next_step="The agent may propose it again.",
         )
-
-
-def _approve(request: Request, *, by: Principal) -> None:
-    Request.objects.filter(id=request.id).update(state=Request.State.APPROVED, decided_at=Moment())
-    Call.objects.filter(id=request.call_id).update(state=Call.State.APPROVED)
-    waited(request)
-    record(request, by=by, event="request.approved", plan=request.plan.digest)
-    with connection.cursor() as cursor:
-        cursor.execute("select work_ring(%s, 'call.resume', %s)", [by.organisation, request.call_id])
-
-
-def _deny(request: Request, *, by: Principal, reason: str, denial: denials.Scope) -> None:
-    Request.objects.filter(id=request.id).update(state=Request.State.DENIED, decided_at=Moment(), note=redaction.redact_text(reason)[:2000])
-    waited(request)
-    refusal = Denied(
-        f"A person denied this: {reason}",
-        rule=f"request {request.id}",
-        current="denied",
-        limit=f"{request.required} approvals",
-        who=by.name or by.id,
-        next_step=denials.NEXT[denial.scope],
-        reason=reason,
-        scope=denial.scope,
-    )
-    runs.settle(
-        by=by,
-        run=request.run_id,
-        call=request.call_id,
-        outcome=runs.Outcome(state=Call.State.DENIED, event="request.denied", refusal=refusal.as_dict(), note=reason, wake=True),
-        detail={"request": request.id, "tool": request.call.name, "scope": denial.scope, "ends_run": denial.ends_run},
-    )
-    denials.remember(request, by=by, scope=denial.scope, reason=redaction.redact_text(reason)[:2000])
-    if denial.ends_run:
-        summary = f"{by.name or by.id} denied {request.call.name} and ended the run: {reason}"
-        runs.end(by=by, run=request.run, state=Run.State.STOPPED, summary=summary, event="run.stopped")
 
 
 def waited(request: Request) -> None:
@@ -333,36 +207,9 @@ def of_call(call: str) -> Request | None:
     return Request.objects.filter(call_id=call).select_related("plan").order_by("-opened_at").first()
 
 
-def votes(request: Request) -> QuerySet[Vote]:
-    """The votes on a request in order. Call inside `tenancy.within`."""
-    return Vote.objects.filter(request=request).select_related("member").order_by("at", "id")
-
-
-def decidable(*, by: Principal, workspace: str) -> QuerySet[Request]:
-    """The open requests that this person may decide now, the one with least time left first. Call inside `tenancy.within`."""
-    allowed = [number for number, permission in tiers.PERMISSION.items() if organisations.may(by, permission, workspace)]
-    found = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN, required__in=allowed, expires_at__gt=Moment())
-    own = Vote.objects.filter(request=OuterRef("id"), member_id=by.id, plan_digest=OuterRef("plan__digest"))
-    found = found.exclude(requesters__contains=[by.person]).exclude(Exists(own))
-    return found.select_related("plan", "call", "run__agent").prefetch_related("votes__member").order_by("expires_at", "id")
-
-
-def eligible(request: Request) -> list[str]:
-    """The names of the people who may decide this request. Call inside `tenancy.within`."""
-    found = seats.holding(tiers.PERMISSION[request.required], request.workspace_id)
-    return [member.name for member in found if member.person not in request.requesters]
-
-
 def of_run(run: str) -> QuerySet[Request]:
     """Every request of a run in order. Call inside `tenancy.within`."""
     return Request.objects.filter(run_id=run).select_related("plan").order_by("opened_at", "id")
-
-
-def with_vote_of(name: str) -> Exists:
-    """Whether people of this name approved something in the run of an outer query over runs. Call inside `tenancy.within`."""
-    members = [identifier for identifier, named in organisations.names().items() if named.lower() == name.lower()]
-    voted = Vote.objects.filter(request__run_id=OuterRef("id"), verdict=Vote.Verdict.APPROVE, member_id__in=members)
-    return Exists(voted)
 
 
 def open_under(scope: str, target: str) -> QuerySet[Request]:

@@ -13,7 +13,7 @@ from typing import Any
 from agents import cedar, conditions, organisations, policies, runs, tools, vocabulary
 from agents.models import PolicySet, Workspace
 from agents.organisations import Principal
-from approvals import bounds, requests, tiers
+from approvals import bounds, requests, tiers, votes
 from approvals.models import Request
 from audit import outcomes, tenancy
 
@@ -177,16 +177,16 @@ def approve_and_propose(
 ) -> PolicySet:
     """Approve this once, and propose the rule for somebody else to activate; both or neither.
 
-    Raises what `requests.vote` and `policies.propose` raise, and NoRule.
+    Raises what `votes.cast` and `policies.propose` raise, and NoRule.
     """
     with tenancy.within(by.organisation):
         request = requests.held(by=by, request_id=request_id)
-        requests.check(request, by=by, plan_digest=plan_digest)
+        votes.check(request, by=by, plan_digest=plan_digest)
         organisations.require(by, "policies_propose", request.workspace_id)
         tool = tools.version(request.organisation_id, request.tool_version_id)
         found = draft(request, tool, limit=limit, until=until)
         workspace = Workspace.objects.get(id=request.workspace_id)
         row = policies.propose(by=by, workspace=workspace, text=found.text)
         requests.record(request, by=by, event="request.rule_proposed", policy_set=row.id, words=found.words, plan=plan_digest)
-        requests.vote(by=by, request_id=request_id, verdict="APPROVE", plan_digest=plan_digest, reason=comment)
+        votes.cast(by=by, request_id=request_id, verdict="APPROVE", plan_digest=plan_digest, reason=comment)
     return row

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from agents import organisations
 from agents.models import Work
 from agents.organisations import Principal
-from approvals import requests
+from approvals import requests, votes
 from approvals.models import Remark, Request, Stance, Vote
 from audit import ids, tenancy
 from audit.moments import Moment
@@ -127,7 +127,7 @@ def asleep(by: Principal) -> QuerySet[Stance]:
 def _decidable(*, by: Principal, request_id: str) -> Request:
     """The request, locked, for whoever may still decide the plan that is open."""
     request = requests.held(by=by, request_id=request_id)
-    requests.check(request, by=by, plan_digest=request.plan.digest)
+    votes.check(request, by=by, plan_digest=request.plan.digest)
     if Vote.objects.filter(request=request, member_id=by.id, plan_digest=request.plan.digest).exists():
         raise requests.AlreadyDecided(
             "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."

@@ -9,7 +9,7 @@ import datetime
 from agents import runs, tools
 from agents.models import PolicySet
 from agents.organisations import Principal
-from approvals import brakes, denials, plans, requests, rules, tiers
+from approvals import brakes, denials, plans, requests, rules, tiers, votes
 from approvals.models import Request, Vote
 from audit import tenancy, vault
 from controlplane import effects, examination, gate, recovery
@@ -19,10 +19,10 @@ from controlplane.connectors import interface
 def vote(
     *, by: Principal, request_id: str, verdict: str, plan_digest: str, reason: str = "", denial: denials.Scope = denials.THIS_CALL
 ) -> Request:
-    """`requests.vote`, after the target of an approval was read again. Raises what it raises."""
+    """`votes.cast`, after the target of an approval was read again. Raises what it raises."""
     if verdict == Vote.Verdict.APPROVE:
         _look_first(by=by, request_id=request_id, plan_digest=plan_digest)
-    return requests.vote(by=by, request_id=request_id, verdict=verdict, plan_digest=plan_digest, reason=reason, denial=denial)
+    return votes.cast(by=by, request_id=request_id, verdict=verdict, plan_digest=plan_digest, reason=reason, denial=denial)
 
 
 def approve_and_propose(
@@ -40,7 +40,7 @@ def check(*, by: Principal, request_id: str) -> Request:
     """
     with tenancy.within(by.organisation):
         request = requests.get(request_id, by=by)
-        requests.check(request, by=by, plan_digest=request.plan.digest)
+        votes.check(request, by=by, plan_digest=request.plan.digest)
     _look_again(by, request)
     with tenancy.within(by.organisation):
         return requests.get(request_id, by=by)

@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from agents import contracts, directory, drafts, identity, organisations, policies, seats, tools
 from agents.models import Agent, Member, Run, Workspace
 from agents.organisations import Principal
-from approvals import requests
+from approvals import requests, votes
 from approvals.models import Request
 from audit import log, tenancy
 from controlplane import connectors, examination, gate, runner
@@ -97,7 +97,7 @@ class World:
     def approve(self, admission: gate.Admission, *names: str) -> None:
         """These people approve the plan that is open."""
         for name in names:
-            requests.vote(by=self.people[name], request_id=admission.approval, verdict="APPROVE", plan_digest=admission.plan)
+            votes.cast(by=self.people[name], request_id=admission.approval, verdict="APPROVE", plan_digest=admission.plan)
 
     def publish(self, **changes: Any) -> None:
         """A new version of the agent, pinned to what is active now."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents import conditions, organisations, policies, runs, sight, stops, tools
 from agents.models import Agent, Call, Run, Stop
-from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, stances, tiers
+from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, stances, tiers, votes
 from approvals import sight as request_sight
 from approvals.models import Remark, Request, Vote
 from audit import log
@@ -62,7 +62,7 @@ class Read:
 def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fresh: bool = True) -> dict[str, Any]:
     """Everything the page says about a request. Call inside `tenancy.within`."""
     tool = tools.version(opened.organisation_id, opened.tool_version_id)
-    votes = list(requests.votes(opened))
+    cast = list(votes.of(opened))
     effect = runs.effects(opened.run).filter(call=opened.call).first()
     like = likeness.of(opened, tool, by=place.principal)
     return {
@@ -82,13 +82,13 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "touched": _touched(place, opened, tool),
         "checks": _checks(place, opened, tool, like),
         "like": like,
-        "votes": votes,
+        "votes": cast,
         "effect": effect,
         "changes_head": _head(opened, effect),
-        "moments": _moments(opened, votes, effect),
+        "moments": _moments(opened, cast, effect),
         "bounds": [_bound(bound, like) for bound in bounds.of(opened, tool)] if opened.state == Request.State.OPEN else [],
         **_payload(opened, tool, view, seen),
-        **_people(place, opened, tool, votes, fresh=fresh),
+        **_people(place, opened, tool, cast, fresh=fresh),
         **_after(place, opened, effect),
     }
 
@@ -264,9 +264,9 @@ def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Lik
 # Who -------------------------------------------
 
 
-def _people(place: Place, opened: Request, tool: tools.Facts, votes: Sequence[Vote], *, fresh: bool) -> dict[str, Any]:
+def _people(place: Place, opened: Request, tool: tools.Facts, cast: Sequence[Vote], *, fresh: bool) -> dict[str, Any]:
     by, agent = place.principal, opened.run.agent
-    valid = [vote for vote in votes if vote.plan_digest == opened.plan.digest]
+    valid = [vote for vote in cast if vote.plan_digest == opened.plan.digest]
     voted = {vote.member.name for vote in valid}
     is_open = opened.state == Request.State.OPEN and opened.expires_at > requests.database_now()
     why_not = tiers.why_not(by, required=opened.required, requesters=opened.requesters, workspace=opened.workspace_id) if is_open else ""
@@ -274,7 +274,7 @@ def _people(place: Place, opened: Request, tool: tools.Facts, votes: Sequence[Vo
         why_not = "You have voted."
     done, most = ends.rounds(opened), deadlines.terms(opened.workspace_id).rounds
     return {
-        "eligible": [(name, name in voted) for name in requests.eligible(opened)],
+        "eligible": [(name, name in voted) for name in votes.eligible(opened)],
         "barred": tiers.barred(
             required=opened.required,
             requesters=opened.requesters,
@@ -300,11 +300,9 @@ def _people(place: Place, opened: Request, tool: tools.Facts, votes: Sequence[Vo
 # Afterwards -------------------------------------------
 
 
-def _moments(opened: Request, votes: Sequence[Vote], effect: Any) -> list[Moment]:
+def _moments(opened: Request, cast: Sequence[Vote], effect: Any) -> list[Moment]:
     found = [Moment(opened.opened_at, "inbox", opened.run.agent.slug, "asked")]
-    found += [
-        Moment(vote.at, *_PAST[Vote.Verdict(vote.verdict)][:1], vote.member.name, _voted(opened, vote), vote.reason) for vote in votes
-    ]
+    found += [Moment(vote.at, *_PAST[Vote.Verdict(vote.verdict)][:1], vote.member.name, _voted(opened, vote), vote.reason) for vote in cast]
     for remark in remarks.of(opened):
         what = {"COMMENT": "said", "EXTENSION": remark.text, "HINT": "sent it back"}[remark.kind]
         found.append(
@@ -320,7 +318,7 @@ def _moments(opened: Request, votes: Sequence[Vote], effect: Any) -> list[Moment
             found.append(
                 Moment(effect.finished_at, "check" if effect.state == "APPLIED" else "cross", "Remit", f"heard: {effect.state.lower()}")
             )
-    if opened.decided_at is not None and not votes and effect is None:
+    if opened.decided_at is not None and not cast and effect is None:
         found.append(Moment(opened.decided_at, "clock", "", opened.get_state_display().lower(), opened.note))
     return sorted(found, key=lambda moment: moment.at)
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from agents import run_lists
 from agents.models import Call, Run
-from approvals import requests
+from approvals import votes
 from budgets import money, reservations
 from controlplane.console import asked, lists, terms
 from controlplane.console.terms import NotUnderstood, Term
@@ -141,7 +141,7 @@ def wanted(meant: list[tuple[str, Any]], words: list[str]) -> run_lists.Wanted:
         elif name == "has":
             facts.add(value)
         elif name == "approver":
-            among.append(requests.with_vote_of(value))
+            among.append(votes.with_vote_of(value))
         elif name == "cost":
             among.append(reservations.run_that_spent(*value))
         else:

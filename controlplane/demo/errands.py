@@ -13,7 +13,7 @@ from typing import Any
 from agents import organisations, runs
 from agents.models import Run, Step, Work
 from agents.organisations import Principal
-from approvals import requests
+from approvals import requests, votes
 from approvals.models import Request, Vote
 from audit import tenancy
 from controlplane import examination, gate, model_calls, recovery, runner
@@ -126,7 +126,7 @@ def _people(made: Scene, errand: Errand, held: gate.Admission) -> gate.Admission
     for name in names[: 1 if errand.twist == DENY else request.required]:
         errand.pass_time(25, 400)
         with tenancy.within(made.organisation):
-            requests.vote(
+            votes.cast(
                 by=made.person(name),
                 request_id=request.id,
                 verdict=Vote.Verdict.DENY if errand.twist == DENY else Vote.Verdict.APPROVE,

@@ -9,7 +9,7 @@ from itertools import islice
 from django.utils import timezone
 
 from agents.models import Run
-from approvals import requests
+from approvals import votes
 from approvals.models import Request, Vote
 from audit import tenancy
 from controlplane.demo import clock, desk, playing, stories
@@ -91,7 +91,7 @@ def _play(made: Scene, number: int, *, is_new: bool) -> None:
 def _decide(made: Scene, request: Request, names: Sequence[str], denial: str) -> None:
     """The first of them, and the second too where it takes two."""
     for name in names[: 1 if denial else request.required]:
-        requests.vote(
+        votes.cast(
             by=made.person(name),
             request_id=request.id,
             verdict=Vote.Verdict.DENY if denial else Vote.Verdict.APPROVE,

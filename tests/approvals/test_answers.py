@@ -8,7 +8,7 @@ from django.db.models import F
 
 from agents import contracts, organisations
 from agents.models import Agent, Call, Run
-from approvals import deadlines, denials, ends, remarks, requests
+from approvals import deadlines, denials, ends, remarks, requests, votes
 from approvals.models import Remark, Request, StandingDenial
 from audit import tenancy
 from controlplane import deciding, gate, recovery
@@ -19,7 +19,7 @@ PAY = {"account": "a", "amount": 50}
 
 
 def deny(world: World, said: gate.Admission, scope: str, *, ends_run: bool = False, name: str = "ann") -> Request:
-    return requests.vote(
+    return votes.cast(
         by=world.people[name],
         request_id=said.approval,
         verdict="DENY",
@@ -130,7 +130,7 @@ def test_a_plan_sent_back_reaches_the_agent_as_a_hint_and_it_may_propose_again(w
     assert reserved(world) == 0
     assert world.events(subject=said.approval) == ["request.opened", "request.sent_back"]
     with tenancy.within(world.organisation):
-        assert not requests.votes(world.request(said.approval)).exists()
+        assert not votes.of(world.request(said.approval)).exists()
         assert Call.objects.get(id=said.call).state == "VOID"
     assert run.reload().state == Run.State.RUNNING
     asked(run, 40)
@@ -151,16 +151,14 @@ def test_sending_back_is_bounded_and_needs_an_expectation(world: World) -> None:
     back(world, asked(world.start()))
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("olga", requests.NotEligible), ("vera", organisations.NotFound), ("ada", requests.NotEligible)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("olga", votes.NotEligible), ("vera", organisations.NotFound), ("ada", votes.NotEligible)])
 def test_only_who_may_decide_sends_back_or_takes_time(world: World, name: str, kind: type[Exception]) -> None:
     said = held(world)
     with pytest.raises(kind):
         back(world, said, name)
     with pytest.raises(kind):
         deadlines.extend(by=world.people[name], request_id=said.approval)
-    with pytest.raises(requests.PlanChanged):
+    with pytest.raises(votes.PlanChanged):
         back(world, said, plan="0" * 64)
 
 
@@ -228,14 +226,14 @@ def test_a_target_that_moved_is_shown_anew_and_the_old_digest_decides_nothing(wo
     deciding.vote(by=world.people["ann"], request_id=said.approval, verdict="APPROVE", plan_digest=said.plan)
     assert world.events("request.checked", subject=said.approval) == ["request.checked"]
     upstream_moves(world)
-    with pytest.raises(requests.PlanChanged) as refused:
+    with pytest.raises(votes.PlanChanged) as refused:
         deciding.vote(by=world.people["ben"], request_id=said.approval, verdict="APPROVE", plan_digest=said.plan)
     request = world.request(said.approval)
     assert refused.value.details["plan"] == request.plan.digest != said.plan
     assert world.events("request.replanned", subject=said.approval) == ["request.replanned"]
     with tenancy.within(world.organisation):
         assert requests.plan_seen(request, said.plan) is not None
-        assert request.id in {row.id for row in requests.decidable(by=world.people["ann"], workspace=world.workspace.id)}
+        assert request.id in {row.id for row in votes.decidable(by=world.people["ann"], workspace=world.workspace.id)}
     for name in ("ben", "ann"):  # who voted on the old plan votes again
         deciding.vote(by=world.people[name], request_id=said.approval, verdict="APPROVE", plan_digest=request.plan.digest)
     assert recovery.resume(world.organisation, said.call).status == "applied"
@@ -250,5 +248,5 @@ def upstream_moves(world: World) -> None:
 def test_looking_again_by_hand_is_for_who_may_decide(world: World) -> None:
     said = held(world)
     assert deciding.check(by=world.people["ann"], request_id=said.approval).checked_at is not None
-    with pytest.raises(requests.NotEligible):
+    with pytest.raises(votes.NotEligible):
         deciding.check(by=world.people["olga"], request_id=said.approval)

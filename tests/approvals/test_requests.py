@@ -10,7 +10,7 @@ from django.db.models import F
 from agents import contracts, organisations, runs, seats
 from agents.models import Call
 from agents.organisations import Principal
-from approvals import plans, requests
+from approvals import plans, requests, votes
 from approvals.models import Plan, Request, Vote
 from audit import tenancy
 from budgets import reservations
@@ -25,7 +25,7 @@ def held(world: World, amount: int = 50) -> gate.Admission:
 
 
 def vote(world: World, name: str, said: gate.Admission, verdict: str = "APPROVE", *, plan: str = "", reason: str = "") -> Request:
-    return requests.vote(by=world.people[name], request_id=said.approval, verdict=verdict, plan_digest=plan or said.plan, reason=reason)
+    return votes.cast(by=world.people[name], request_id=said.approval, verdict=verdict, plan_digest=plan or said.plan, reason=reason)
 
 
 def reserved(world: World) -> int:
@@ -39,7 +39,7 @@ def reserved(world: World) -> int:
 )
 def test_the_requester_the_rule_changer_and_the_unentitled_may_not_decide(world: World, name: str, why: str) -> None:
     said = held(world)
-    with pytest.raises((requests.NotEligible, organisations.NotFound)) as refused:
+    with pytest.raises((votes.NotEligible, organisations.NotFound)) as refused:
         vote(world, name, said)
     assert why in str(refused.value)
     assert world.request(said.approval).state == "OPEN"
@@ -53,13 +53,13 @@ def test_two_accounts_of_one_human_count_once(world: World) -> None:
     vote(world, "ann", said)
     ben = Principal(**{**{field: getattr(world.people["ben"], field) for field in Principal.__slots__}, "person": twin})
     with pytest.raises(requests.AlreadyDecided):
-        requests.vote(by=ben, request_id=said.approval, verdict="APPROVE", plan_digest=said.plan)
+        votes.cast(by=ben, request_id=said.approval, verdict="APPROVE", plan_digest=said.plan)
     assert world.request(said.approval).state == "OPEN"
 
 
 def test_an_approval_of_another_digest_is_refused_with_the_one_that_is_open(world: World) -> None:
     said = held(world)
-    with pytest.raises(requests.PlanChanged) as refused:
+    with pytest.raises(votes.PlanChanged) as refused:
         vote(world, "ann", said, plan="0" * 64)
     assert refused.value.details["plan"] == said.plan
 

@@ -7,7 +7,7 @@ from django.db.models import F
 
 from agents import organisations
 from agents.models import Work
-from approvals import deadlines, inbox, remarks, requests, stances
+from approvals import deadlines, inbox, remarks, requests, stances, votes
 from approvals.models import Request, Stance
 from audit import log, tenancy
 from controlplane import deciding, gate, worker
@@ -79,9 +79,7 @@ def test_only_who_has_it_leaves_it_to_the_others(world: World) -> None:
         stances.unclaim(by=world.people["ann"], request_id=str(said.approval))
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("olga", requests.NotEligible), ("ada", requests.NotEligible), ("vera", organisations.NotFound)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("olga", votes.NotEligible), ("ada", votes.NotEligible), ("vera", organisations.NotFound)])
 def test_who_may_not_decide_takes_nothing_in_hand(world: World, name: str, kind: type[Exception]) -> None:
     said = held(world)
     with pytest.raises(kind):
@@ -188,7 +186,7 @@ def test_who_takes_a_request_has_it_back_and_who_snoozes_it_has_it_no_more(world
     assert (on_it(world, said), lists(world)) == ("ann", (1, 0, 0))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("olga", requests.NotEligible), ("vera", organisations.NotFound)])
+@pytest.mark.parametrize(("name", "kind"), [("olga", votes.NotEligible), ("vera", organisations.NotFound)])
 def test_who_may_not_decide_snoozes_nothing(world: World, name: str, kind: type[Exception]) -> None:
     said = held(world)
     with pytest.raises(kind):

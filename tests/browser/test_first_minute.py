@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from agents import identity, organisations
 from agents.models import Run
-from approvals import requests
+from approvals import votes
 from approvals.models import Request
 from audit import tenancy
 from tests.browser import test_desk
@@ -199,7 +199,7 @@ def test_what_somebody_else_decides_is_said_on_the_open_page(desk: Desk, chromiu
     page.wait_for_url("**/approvals*")
     page.locator("#live", has_text="Live").wait_for()
     request = request_of(world, waiting)
-    requests.vote(by=world.people["ben"], request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="Paid last week.")
+    votes.cast(by=world.people["ben"], request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="Paid last week.")
     page.locator("#detail").get_by_text("Paid last week.").first.wait_for(timeout=10_000)
     page.locator(".item.gone", has_text="ben").wait_for(timeout=10_000)
     assert page.locator(f"#detail {APPROVE}").count() == 0

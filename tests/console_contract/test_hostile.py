@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from agents import contracts, directory, drafts, identity, offers, organisations, policies, runs, seats, stops, tools, views
 from agents.models import Run, Step
 from agents.organisations import Principal
-from approvals import denials, ends, remarks, requests
+from approvals import denials, ends, remarks, votes
 from audit import tenancy
 from controlplane import runner
 from controlplane.console import agent_tabs, inspector, tool_tabs
@@ -137,7 +137,7 @@ def _poison(estate: Estate, mark: Marks) -> None:  # noqa: PLR0915 - a field eac
         return asked
 
     denied = decided(61)
-    requests.vote(
+    votes.cast(
         by=ann,
         request_id=denied.approval,
         verdict="DENY",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from approvals import requests
+from approvals import votes
 from controlplane import hop, recovery
 from controlplane.mcp import endpoint
 from tests import world as worlds
@@ -101,5 +101,5 @@ async def _exchange(method: str, headers: list[tuple[bytes, bytes]], body: bytes
 def approve_and_send(world: worlds.World, facts: dict[str, Any], *names: str) -> None:
     """People approve the plan; a worker takes it from there."""
     for name in names or ("ann",):
-        requests.vote(by=world.people[name], request_id=facts["approval"], verdict="APPROVE", plan_digest=facts["plan"])
+        votes.cast(by=world.people[name], request_id=facts["approval"], verdict="APPROVE", plan_digest=facts["plan"])
     recovery.resume(world.organisation, facts["call"])

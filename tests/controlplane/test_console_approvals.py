@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents import policies, runs, stops, tools
 from agents.models import PolicySet
-from approvals import pace, requests, rules
+from approvals import pace, rules, votes
 from approvals.models import Request, StandingDenial
 from audit import tenancy
 from controlplane import gate, recovery
@@ -654,7 +654,7 @@ def test_a_thousand_changes_and_a_long_text_stay_small() -> None:
 
 def test_who_has_voted_on_this_plan_is_not_asked_again(world: World) -> None:
     said = ask(world, 600)
-    requests.vote(by=world.people["ann"], request_id=said.approval, verdict="APPROVE", plan_digest=said.plan)
+    votes.cast(by=world.people["ann"], request_id=said.approval, verdict="APPROVE", plan_digest=said.plan)
     shown = page(world, "ann", said)
     assert "You have voted." in shown
     assert "1 of 2 approved" in shown

@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 from pytest_django import Settings
 
 from agents import organisations
-from approvals import requests
+from approvals import votes
 from approvals.models import Request
 from audit import log, tenancy
 from controlplane.connectors import builtin
@@ -57,7 +57,7 @@ def test_the_first_steps_are_ticked_by_what_happened_and_put_away_for_one_person
     run = stories.start(made, stories.BY_NAME["refund"](made, database.address()))
     (standing,) = playing.carry_on(made, [run.id])
     (request,) = standing.waiting
-    requests.vote(by=made.person("Dana"), request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="Not yet.")
+    votes.cast(by=made.person("Dana"), request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="Not yet.")
     assert "1 of 5" in overview(made, "Dana")
     asked = browser(made, "Sam").post(f"{root(made)}/demo/ask")
     assert (asked.status_code, asked.headers["Location"]) == (302, f"{root(made)}/permissions/who?tool=billing_issue_refund")
@@ -137,7 +137,7 @@ def test_after_the_first_refund_the_page_says_how_to_undo_it_and_what_to_try_nex
     assert "h by billing_void_refund" in before
     assert "What will change" in before
     assert "Make it misbehave" not in before
-    requests.vote(by=made.person("Dana"), request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
+    votes.cast(by=made.person("Dana"), request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
     playing.carry_on(made, [run.id])
     after = text(browser(made, "Dana").get(address))
     for words in ("What changed", "Can be undone until <time", "by <code>billing_void_refund</code>", f'action="{root(made)}/demo/loop"'):

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 
 from agents import drafts, offers, organisations, policies, seats, tools
 from agents.models import Call
-from approvals import requests
+from approvals import votes
 from audit import tenancy
 from tests import world as worlds
 from tests.controlplane import browsing
@@ -200,7 +200,7 @@ def test_a_back_test_asks_the_engine_again_about_calls_that_were_made(world):
     world.start().call("pay", {"account": "a", "amount": 850})  # two humans, then refused
     world.start().call("pay", {"account": "a", "amount": 5})  # stays
     held = world.start().call("pay", {"account": "b", "amount": 60})
-    requests.vote(by=world.people["ann"], request_id=held.approval, verdict="DENY", plan_digest=held.plan, reason="no")
+    votes.cast(by=world.people["ann"], request_id=held.approval, verdict="DENY", plan_digest=held.plan, reason="no")
     draft, before = draft_of(world, LOOSER), world.events()
     found = browsing.browser(world, "sam").get(f"/policies/{draft}", backtest="30").context["backtest"]
     assert (found.asked, found.unclear, found.changed, found.whole) == (4, 0, 3, True)

@@ -9,7 +9,7 @@ import pytest
 
 from agents import contracts, identity, runs, tools
 from agents.models import Agent, Run
-from approvals import requests
+from approvals import requests, votes
 from audit import tenancy
 from controlplane import hop
 from controlplane.mcp import endpoint, listing
@@ -150,7 +150,7 @@ def test_waiting_ends_when_people_decide(world: worlds.World, knock: Knock) -> N
 
 def test_a_denial_reaches_the_agent_with_its_reason(world: worlds.World, knock: Knock) -> None:
     facts = knock.call("pay", HELD).facts
-    requests.vote(by=world.people["ann"], request_id=facts["approval"], verdict="DENY", plan_digest=facts["plan"], reason="Not this month.")
+    votes.cast(by=world.people["ann"], request_id=facts["approval"], verdict="DENY", plan_digest=facts["plan"], reason="Not this month.")
     reply = knock.call("approvals_wait", {"call": facts["call"]})
     assert reply.result["isError"] is True
     assert (reply.facts["status"], reply.facts["code"], reply.facts["call"]) == ("denied", "denied", facts["call"])
@@ -331,7 +331,7 @@ def test_a_held_call_is_a_task_to_a_client_that_takes_tasks(world: worlds.World,
 def test_a_denied_task_is_completed_with_the_refusal(world: worlds.World, modern: Knock) -> None:
     task = modern.call("pay", HELD).result["taskId"]
     request = waiting(world)[0]
-    requests.vote(by=world.people["ann"], request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="No.")
+    votes.cast(by=world.people["ann"], request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="No.")
     done = modern.ask("tasks/get", {"taskId": task}).result
     assert (done["status"], done["result"]["isError"], done["result"]["structuredContent"]["code"]) == ("completed", True, "denied")
 

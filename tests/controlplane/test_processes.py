@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 
 from agents.models import Call, Effect, Run
-from approvals import requests
+from approvals import votes
 from approvals.models import Request
 from audit import tenancy
 from budgets import reservations
@@ -157,7 +157,7 @@ def approve_what_waits(world: World) -> None:
     with tenancy.within(world.organisation):
         waiting = list(Request.objects.filter(state="OPEN").select_related("plan"))
     for request in waiting:
-        requests.vote(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
+        votes.cast(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
 
 
 def unfinished(world: World) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from agents import runs
 from agents.models import Run, Step, Work
-from approvals import requests
+from approvals import requests, votes
 from audit import tenancy
 from budgets import limits, prices, reservations
 from controlplane import effects, outbox, recovery, runner
@@ -88,7 +88,7 @@ def test_a_run_pauses_on_a_payment_a_person_approves_and_it_finishes(world: Worl
     work(world)
     assert reload(world, run).state == "WAITING"
     request = open_request(world)
-    requests.vote(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
+    votes.cast(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
     work(world)
     assert reload(world, run).state == "SUCCEEDED"
     assert len(world.bank.writes()) == 1
@@ -107,7 +107,7 @@ def test_a_denial_with_its_reason_reaches_the_agent_and_the_run_is_handed_over(w
     run = start(world, "pay-once")
     work(world)
     request = open_request(world)
-    requests.vote(
+    votes.cast(
         by=world.people["ann"], request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="The customer cancelled."
     )
     work(world)

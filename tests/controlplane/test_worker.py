@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, connections
 
 from agents.models import Call, Run, Work
-from approvals import requests
+from approvals import requests, votes
 from audit import tenancy
 from controlplane import outbox, worker
 from tests.controlplane import hosted
@@ -74,7 +74,7 @@ def test_an_approved_call_is_sent_and_the_run_behind_it_goes_on(world: World, fo
     (call,) = hosted.calls_of(world, run, kind="TOOL")
     (expiry,) = hosted.work_of(world, kind=Work.Kind.EXPIRE)
     request = world.request(expiry.subject)
-    requests.vote(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
+    votes.cast(by=world.people["ann"], request_id=request.id, verdict="APPROVE", plan_digest=request.plan.digest)
     assert worker.drain() >= 1
     assert hosted.call_of(world, call.id).state == Call.State.APPLIED
     assert hosted.reload(world, run).state == Run.State.SUCCEEDED

@@ -22,7 +22,7 @@ from pytest_django import Settings
 
 from agents import identity
 from agents.models import Call, Effect, Key, Run, Step, Work
-from approvals import requests
+from approvals import requests, votes
 from approvals.models import Request
 from audit import log, moments, tenancy
 from budgets import reservations
@@ -70,7 +70,7 @@ class Stage:
         return standing
 
     def vote(self, request: Request, name: str, *, verdict: str = "APPROVE", reason: str = "") -> None:
-        requests.vote(by=self.made.person(name), request_id=request.id, verdict=verdict, plan_digest=request.plan.digest, reason=reason)
+        votes.cast(by=self.made.person(name), request_id=request.id, verdict=verdict, plan_digest=request.plan.digest, reason=reason)
 
     def run(self, standing: playing.Standing) -> Run:
         with tenancy.within(self.made.organisation):
@@ -110,9 +110,9 @@ def test_a_refund_waits_for_a_person_and_then_changes_the_invoice_once_and_the_t
     assert request.reasons == ["A refund is money that leaves: one person approves it."]
     assert {change["pointer"] for change in json.loads(request.plan.changes)} >= {"/refunded_cents", "/status"}
     assert builtin_world.invoice("INV-2041")["refunded_cents"] == 0
-    with pytest.raises(requests.NotEligible, match="own its agent"):
+    with pytest.raises(votes.NotEligible, match="own its agent"):
         stage.vote(request, "Ben")
-    with pytest.raises(requests.NotEligible):
+    with pytest.raises(votes.NotEligible):
         stage.vote(request, "Sam")
     stage.vote(request, "Dana")
     done = stage.on(paused.run)

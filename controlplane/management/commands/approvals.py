@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from agents import organisations
 from agents.organisations import Principal
-from approvals import deadlines, denials, ends, requests
+from approvals import deadlines, denials, ends, requests, votes
 from approvals.models import Request
 from audit import tenancy
 from controlplane import deciding
@@ -75,13 +75,13 @@ class Command(plain.Plain):
     def _show(self, by: Principal, identifier: str) -> Request:
         with tenancy.within(by.organisation):
             request = requests.get(identifier, by=by)
-            votes = [f"  {vote.member.name}: {vote.verdict} {plainly(vote.reason)}".rstrip() for vote in requests.votes(request)]
+            cast = [f"  {vote.member.name}: {vote.verdict} {plainly(vote.reason)}".rstrip() for vote in votes.of(request)]
         self.say(f"{request.id} {request.state}: {plainly(request.title)}")
         self.say(f"agent {request.run.agent.slug}, run {request.run_id}, tool {request.call.name}, {request.required} to sign")
         self.say(f"until {request.expires_at:%Y-%m-%d %H:%M:%S} UTC", f"plan {request.plan.digest}")
         self.say(*(f"why: {plainly(reason)}" for reason in request.reasons), "changes:")
         self.say(*(readable(change) for change in json.loads(request.plan.changes)))
-        self.say("votes:" if votes else "no votes", *votes)
+        self.say("votes:" if cast else "no votes", *cast)
         return request
 
 
