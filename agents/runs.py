@@ -12,7 +12,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from agents import organisations, sight, tools
 from agents.models import Agent, Call, Capability, Effect, Run, Step
 from agents.organisations import Principal
-from audit import canonical, functions, ids, log, origin, redaction, tenancy, vault
+from audit import canonical, functions, ids, log, redaction, tenancy, vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,6 @@ def settle(*, by: log.Actor, run: str, call: str, outcome: Outcome, detail: Mapp
     sealed = vault.seal(canonical.encode(outcome.result), aad=f"{by.organisation}/{call}/result") if outcome.result is not None else None
     asked = {
         "organisation": by.organisation,
-        "origin": origin.text(),
         "run": run,
         "call": call,
         "state": outcome.state,

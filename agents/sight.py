@@ -17,30 +17,29 @@ Row = TypeVar("Row", Run, Call)
 LOOKED, RUNS = 10_000, 500  # entries among which a list finds what is about one's agents; runs of these, and as many that one started
 
 
-def entries_of(by: Principal, workspaces: Collection[str]) -> Q:
-    """The entries of these workspaces that this person may read: of those with audit_all in one piece. Call inside `tenancy.within`."""
-    whole = {each.id for each in organisations.workspaces() if organisations.may(by, "audit_all", each.id)}
-    found = Q(workspace_id__in=[each for each in workspaces if each in whole])
-    if whole and len(whole) == organisations.workspaces().count():
-        found |= Q(workspace_id="")
-    for each in workspaces:
-        if each not in whole:
-            found |= entries(by, each)
-    return found
-
-
 def entries(by: Principal, workspace: str) -> Q:
-    """The entries of a workspace that this person may read. Call inside `tenancy.within`.
+    """The entries of a workspace that this person may read. Call inside `tenancy.within`."""
+    return entries_of(by, [workspace])
+
+
+def entries_of(by: Principal, workspaces: Collection[str]) -> Q:
+    """The entries of these workspaces that this person may read. Call inside `tenancy.within`.
 
     With audit_all every one; those of no workspace, too, for whoever has it in all of them. Otherwise what they did themselves; for
     whoever sets caps also what is about money; for whoever manages agents also, among the newest entries, what is about their agents, the
     runs of these and those that they started. An index answers each part.
     """
-    if organisations.may(by, "audit_all", workspace):
-        everywhere = organisations.may_everywhere(by, "audit_all")
-        return Q(workspace_id=workspace) | Q(workspace_id="") if everywhere else Q(workspace_id=workspace)
-    if not organisations.may(by, "audit_view", workspace):
-        return Q(pk__in=[])
+    whole = [each for each in workspaces if organisations.may(by, "audit_all", each)]
+    found = Q(workspace_id__in=whole)
+    if whole and organisations.may_everywhere(by, "audit_all"):
+        found |= Q(workspace_id="")
+    for each in workspaces:
+        if each not in whole and organisations.may(by, "audit_view", each):
+            found |= _own_of(by, each)
+    return found
+
+
+def _own_of(by: Principal, workspace: str) -> Q:
     own = _own(by, workspace)
     if organisations.may(by, "agents_manage", workspace):
         agents = _agents(by, workspace)

@@ -14,14 +14,16 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 from psycopg import pq
 
+from audit import origin
+
 _PLACE = re.compile(r"%s")
 _REPLANS = frozenset(8**n for n in range(1, 9))  # the statements of a connection before which it plans anew
 _prepares = True
 
 
 def parameters(asked: Mapping[str, Any]) -> str:
-    """A function's JSON argument as text. What is stored or hashed inside it is canonical text already."""
-    return orjson.dumps(asked).decode()
+    """A function's JSON argument as text, with how it came in. What is stored or hashed inside it is canonical text already."""
+    return orjson.dumps({**asked, "origin": origin.text()}).decode()
 
 
 def ask(statement: str, *given: Any) -> Any:

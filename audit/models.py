@@ -1,6 +1,8 @@
 """The audit log's table. Rows are only ever added, by `audit_append()`; the application may not change or remove one."""
 
+import functools
 import json
+from typing import Any
 
 from django.db import models
 
@@ -33,10 +35,16 @@ class Entry(models.Model):
     def __str__(self) -> str:
         return f"{self.id} {self.event}"
 
+    @functools.cached_property
+    def told(self) -> dict[str, Any]:
+        """What the body says."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
     @property
     def origin(self) -> dict[str, str]:
         """How it came in, as the entry tells it: its door, and its address and request where they are known."""
-        found = json.loads(self.body).get("origin")
+        found = self.told.get("origin")
         return found if isinstance(found, dict) else {}
 
     @property

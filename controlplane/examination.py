@@ -10,7 +10,7 @@ from typing import Any
 from agents import identity, policies, runs, stops, tools, vocabulary
 from agents.organisations import NotFound, Principal
 from approvals import tiers
-from audit import canonical, functions, origin, outcomes, redaction, tenancy
+from audit import canonical, functions, outcomes, redaction, tenancy
 from budgets import prices
 
 
@@ -63,6 +63,20 @@ def read(  # noqa: PLR0913 - one question to the database
         "select gate_context(%s, %s, %s, %s, %s, %s, %s)", organisation, agent, run, key, name, fingerprint, canonical.text(arguments)
     )
     return found(context, run)
+
+
+def context_of(proposal: Proposal) -> dict[str, Any]:
+    """The same for a proposal. Raises NotFound for a run that is not its principal's."""
+    by = proposal.principal
+    return read(
+        by.organisation,
+        agent=by.id,
+        run=proposal.run,
+        key=proposal.key,
+        name=proposal.name,
+        fingerprint=proposal.fingerprint,
+        arguments=proposal.arguments,
+    )
 
 
 def open_with(organisation: str, key_row: str, *, call: str, name: str, arguments: Any) -> tuple[dict[str, Any] | None, Opened | None]:
@@ -134,7 +148,6 @@ def asked(principal: Principal, run: str, examined: Examined) -> dict[str, Any]:
     agent, decision, request = examined.context["agent"], examined.decision, examined.request
     return {
         "organisation": principal.organisation,
-        "origin": origin.text(),
         "run": run,
         "actor_id": principal.id,
         "tier": examined.tier,

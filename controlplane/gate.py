@@ -14,7 +14,7 @@ A refusal is an outcome: it is recorded, and it tells the agent what to do next.
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import denials, plans, requests, tiers
 from approvals.models import Plan
-from audit import canonical, functions, ids, log, origin, outcomes, redaction, tenancy, vault
+from audit import canonical, functions, ids, log, outcomes, redaction, tenancy, vault
 from controlplane import effects, examination
 from controlplane.connectors import interface
 
@@ -62,29 +62,18 @@ def admit(proposal: examination.Proposal) -> Admission:
     Raises NotFound for a run that is not the caller's, IdempotencyConflict, InProgress.
     """
     proposal = proposal if proposal.key else dataclasses.replace(proposal, key=ids.new("C"))
-    first = iter([proposal.opened.context] if proposal.opened else ())
-    return decided(lambda: _admit(proposal, first))
+    opened = proposal.opened
+
+    def attempt() -> Admission:
+        """What was read with the key is good for one."""
+        nonlocal opened
+        read, opened = opened, None
+        return _admit(proposal, examination.found(read.context, proposal.run) if read else examination.context_of(proposal))
+
+    return decided(attempt)
 
 
-def _admit(proposal: examination.Proposal, opened: Iterator[dict[str, Any] | None]) -> Admission:
-    """What was read with the key is good for one attempt."""
-    for context in opened:
-        return _decide(proposal, examination.found(context, proposal.run))
-    return _decide(
-        proposal,
-        examination.read(
-            proposal.principal.organisation,
-            agent=proposal.principal.id,
-            run=proposal.run,
-            key=proposal.key,
-            name=proposal.name,
-            fingerprint=proposal.fingerprint,
-            arguments=proposal.arguments,
-        ),
-    )
-
-
-def _decide(proposal: examination.Proposal, context: dict[str, Any]) -> Admission:
+def _admit(proposal: examination.Proposal, context: dict[str, Any]) -> Admission:
     if context["call"]:
         return _repeat(proposal, context, context["call"])
     if context["twin"]:  # the same call is waiting for people already: one question, not two
@@ -262,7 +251,6 @@ def send(
     """T3, the network, T4."""
     asked = {
         "organisation": sending.organisation,
-        "origin": origin.text(),
         "call": sending.call,
         "plan_digest": plan,
         "outbound_digest": effects.outbound_digest(sent),

@@ -1,9 +1,8 @@
 """Three permissions more: seeing what every agent can do, every request, and all of the log. Who has a role that gives them now, gets them."""
 
-from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import StateApps
+
+from agents.migrations._giving import giving
 
 PERMISSIONS = [
     ("runs_view", "See runs"),
@@ -35,29 +34,6 @@ GIVEN = {
     "audit_view": ("approver",),
     "approvals_all": ("owner", "admin", "security", "approver", "auditor"),
 }
-TABLES = ("agents_seat", "agents_member", "agents_workspacepermission")
-
-
-def give(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """The owner of the tables is bound by row-level security, too; here it sees every organisation."""
-    config = apps.get_app_config("agents")
-    config.models_module = True  # the state's apps have none, and without one nothing is created
-    create_permissions(config, verbosity=0, using=editor.connection.alias, apps=apps)
-    config.models_module = None
-    for table in TABLES:
-        editor.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
-    for permission, roles in GIVEN.items():
-        editor.execute(
-            "INSERT INTO agents_workspacepermission (organisation_id, user_id, permission_id, content_object_id)"
-            " SELECT DISTINCT s.organisation_id, m.user_id, p.id, s.workspace_id FROM agents_seat s"
-            " JOIN agents_member m ON m.organisation_id = s.organisation_id AND m.id = s.member_id"
-            " JOIN auth_permission p ON p.codename = %s JOIN django_content_type t ON t.id = p.content_type_id AND t.app_label = 'agents'"
-            " WHERE s.role = ANY(%s) ON CONFLICT DO NOTHING",
-            [permission, list(roles)],
-        )
-    editor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table with a foreign key still to be checked cannot be altered
-    for table in TABLES:
-        editor.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
 
 
 class Migration(migrations.Migration):
@@ -74,5 +50,5 @@ class Migration(migrations.Migration):
                 fields=["organisation_id", "started_by", "-started_at"], name="run_of_person", condition=models.Q(started_by_kind="person")
             ),
         ),
-        migrations.RunPython(give, migrations.RunPython.noop),
+        giving(GIVEN),
     ]

@@ -1,10 +1,9 @@
 """Reading runs is more than seeing them: who has a role that reads them gets the new permission; finance sees what runs cost. And what
 an organisation says of its money: the amount up to which one person raises caps, and which generation of its sums is shown."""
 
-from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import StateApps
+
+from agents.migrations._giving import giving
 
 PERMISSIONS = [
     ("runs_view", "See runs, their calls and what they cost"),
@@ -41,28 +40,6 @@ KINDS = [
     ("sums.make", "Sums"),
 ]
 READ = ("owner", "admin", "security", "approver", "auditor", "builder", "viewer")
-TABLES = ("agents_seat", "agents_member", "agents_workspacepermission")
-GIVE = """
-INSERT INTO agents_workspacepermission (organisation_id, user_id, permission_id, content_object_id)
-SELECT DISTINCT s.organisation_id, m.user_id, p.id, s.workspace_id FROM agents_seat s
-  JOIN agents_member m ON m.organisation_id = s.organisation_id AND m.id = s.member_id
-  JOIN auth_permission p ON p.codename = 'runs_read' JOIN django_content_type t ON t.id = p.content_type_id AND t.app_label = 'agents'
- WHERE s.role = ANY(%s) ON CONFLICT DO NOTHING
-"""
-
-
-def give(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """The owner of the tables is bound by row-level security, too; here it sees every organisation."""
-    config = apps.get_app_config("agents")
-    config.models_module = True  # the state's apps have none, and without one nothing is created
-    create_permissions(config, verbosity=0, using=editor.connection.alias, apps=apps)
-    config.models_module = None
-    for table in TABLES:
-        editor.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
-    editor.execute(GIVE, [list(READ)])
-    editor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table with a foreign key still to be checked cannot be altered
-    for table in TABLES:
-        editor.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
 
 
 class Migration(migrations.Migration):
@@ -77,5 +54,5 @@ class Migration(migrations.Migration):
         migrations.AddField(model_name="organisation", name="sums", field=models.IntegerField(default=0, db_default=0)),
         migrations.AddField(model_name="organisation", name="sums_made", field=models.TextField(null=True)),
         migrations.AlterField(model_name="work", name="kind", field=models.TextField(choices=KINDS)),
-        migrations.RunPython(give, migrations.RunPython.noop),
+        giving({"runs_read": READ}),
     ]

@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from agents import contracts, organisations, sight
-from audit import events, exports, log, models, search, sentences, tenancy
-from controlplane.console import frame, lists, render, terms
+from audit import events, exports, log, models, search, tenancy
+from controlplane.console import frame, lists, render, sentences, terms
 from controlplane.console.frame import Place
 
 FILTERS = ("event", "outcome", "kind", "actor", "subject", "run", "text", "since", "until")

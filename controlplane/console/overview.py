@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from agents import contracts, runs, sight
-from audit import log, sentences
-from controlplane.console import asked, attention, first_steps, frame, numbers, render
+from audit import log
+from controlplane.console import asked, attention, first_steps, frame, numbers, render, sentences
 from controlplane.console.frame import Place
 
 LOOKED, GROUPS, ENTRIES = 80, 7, 7

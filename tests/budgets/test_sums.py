@@ -190,7 +190,7 @@ def test_whatever_is_booked_while_sums_are_made_is_in_them_once(world: World, mo
             booked.release()
 
     at_once(4, work)
-    assert len(pieces) > 3
+    assert len(pieces) >= 3  # six calls, two a piece; how many of the others fall into one more is chance
     assert apart(world) == []
     with tenancy.within(world.organisation):
         spent = reservations.balance("workspace", world.workspace.id).spent

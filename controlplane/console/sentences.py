@@ -3,12 +3,12 @@
 Made of the body alone, so a page of entries asks nothing more. Values are cut, never formatted again, and not escaped: the page does that.
 """
 
-import json
 import re
 from typing import Any
 
 from audit import events
 from audit.models import Entry
+from budgets import money
 
 LONGEST = 60
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+…?(?<![.:])")
@@ -65,7 +65,7 @@ def of(entry: Entry) -> str:
     if said is None:
         return plain
     try:
-        return said.format_map(_facts(json.loads(entry.body)["detail"]))
+        return said.format_map(_facts(entry.told["detail"]))
     except (KeyError, TypeError, ValueError):  # written before that was kept, or by a body of another shape
         return plain
 
@@ -79,16 +79,10 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
     if "verdict" in found:
         found["verdict"] = _VERDICTS.get(found["verdict"], found["verdict"])
     if isinstance(detail.get("cap_micros"), int):
-        found["cap"] = _dollars(detail["cap_micros"])
+        found["cap"] = money.dollars(detail["cap_micros"])
     spent = detail.get("amount") or detail.get("micros")
-    found["money"] = f", {_dollars(spent)}" if isinstance(spent, int) and spent > 0 else ""
+    found["money"] = f", {money.dollars(spent)}" if isinstance(spent, int) and spent > 0 else ""
     return found
-
-
-def _dollars(micros: int) -> str:
-    """$0.01; the domain's own `money` lies above this app."""
-    whole, part = divmod(micros, 1_000_000)
-    return f"${whole:,}.{f'{part:06d}'.rstrip('0').ljust(2, '0')}"
 
 
 def _short(value: object) -> str:
