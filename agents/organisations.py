@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
-from guardian.shortcuts import get_perms
+from guardian.shortcuts import get_user_perms
 
 from agents import roles
 from agents.models import Member, Organisation, Workspace
@@ -289,8 +289,13 @@ def memberships(user: int) -> list[tuple[str, str]]:
 
 def held(principal: Principal, workspace: Workspace) -> frozenset[str]:
     """Every permission a person holds in a workspace. Call inside `tenancy.within`."""
-    user = get_user_model().objects.filter(pk=principal.user, is_active=True).first()
-    return frozenset(get_perms(user, workspace)) if user is not None else frozenset()
+    user = get_user_model().objects.filter(pk=principal.user).first()
+    return _given(user, workspace) if user is not None else frozenset()
+
+
+def _given(user: User, workspace: Workspace) -> frozenset[str]:
+    """Theirs alone: an account that Django calls a superuser, or a group of accounts, holds nothing here by that."""
+    return frozenset(get_user_perms(user, workspace)) if user.is_active else frozenset()
 
 
 def stand(user: int, tenant: str, workspace: str) -> tuple[Principal, Organisation, Workspace, frozenset[str]] | None:
@@ -301,10 +306,10 @@ def stand(user: int, tenant: str, workspace: str) -> tuple[Principal, Organisati
             place = Workspace.objects.filter(slug=workspace).first() if row else None
             if row is None or place is None:
                 continue
-            principal = acting(Member.objects.get(id=member))
-            permissions = held(principal, place)
+            found = Member.objects.select_related("user").get(id=member)
+            permissions = _given(found.user, place)
             if permissions:
-                return principal, row, place, permissions
+                return acting(found), row, place, permissions
     return None
 
 

@@ -160,7 +160,7 @@ def registry_of(workspace: str) -> int:
 
 def in_force(organisation: str, workspace: str) -> tuple[PolicySet | None, cedar.Compiled | cedar.PolicyRejected | None]:
     """The active version of a workspace's rules, and the compiled rules that decide. Call inside `tenancy.within`."""
-    active = PolicySet.objects.filter(workspace_id=workspace, state=PolicySet.State.ACTIVE).first()
+    active = tenancy.once(("rules", workspace), PolicySet.objects.filter(workspace_id=workspace, state=PolicySet.State.ACTIVE).first)
     if active is None:
         return None, None
     return active, _compiled(organisation, workspace, active.id, registry_of(workspace))

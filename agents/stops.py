@@ -161,6 +161,11 @@ def engaged() -> QuerySet[Stop]:
     return Stop.objects.filter(released_at=None).order_by("-engaged_at", "id")
 
 
+def on() -> Sequence[Stop]:
+    """The same, asked once by a page. Call inside `tenancy.within`."""
+    return tenancy.once(("stops",), lambda: list(engaged()))
+
+
 class Stopped(outcomes.Refused):
     code = "stopped"
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from agents import organisations, seats, stops
 from agents.models import Stop
 from approvals.models import Request
-from audit import tenancy
 
 
 def over(requests: Iterable[Request]) -> dict[str, Stop]:
@@ -13,8 +12,7 @@ def over(requests: Iterable[Request]) -> dict[str, Stop]:
 
     A key's switch is none of them: what people approved is sent by Remit itself.
     """
-    on = tenancy.once(("stops",), lambda: list(stops.engaged()))
-    found = {}
+    on, found = stops.on(), {}
     for request in requests if on else ():
         covered = _scopes(request)
         stop = next((each for each in on if (each.scope, each.target) in covered), None)

@@ -19,7 +19,7 @@ class NoMoreTime(outcomes.Refused):
 
 def terms(workspace: str) -> Terms:
     """The workspace's own terms, or the defaults. Call inside `tenancy.within`."""
-    return Terms.objects.filter(id=workspace).first() or Terms(id=workspace)
+    return tenancy.once(("terms", workspace), Terms.objects.filter(id=workspace).first) or Terms(id=workspace)
 
 
 def set_terms(*, by: Principal, workspace: str, extend_s: int, extend_most_s: int, rounds: int) -> Terms:

@@ -47,12 +47,12 @@ def tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
 
 def needing(*, by: Principal, workspace: str) -> QuerySet[Request]:
     """What this person may decide now and has not set aside, the one with least time left first. Call inside `tenancy.within`."""
-    return votes.decidable(by=by, workspace=workspace).exclude(id__in=stances.asleep(by).values("request"))
+    return votes.decidable(by=by, workspace=workspace).exclude(id__in=list(stances.set_aside(by)))
 
 
 def snoozed(*, by: Principal, workspace: str) -> QuerySet[Request]:
     """What they may decide and have set aside for now. Call inside `tenancy.within`."""
-    return votes.decidable(by=by, workspace=workspace).filter(id__in=stances.asleep(by).values("request"))
+    return votes.decidable(by=by, workspace=workspace).filter(id__in=list(stances.set_aside(by)))
 
 
 def decidable_count(*, by: Principal, workspace: str) -> int:
@@ -75,16 +75,17 @@ def counted(name: str, *, by: Principal, workspace: str) -> int:
 
 
 def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
+    if name == "mine":
+        return needing(by=by, workspace=workspace).order_by()
+    if name == "snoozed":
+        return snoozed(by=by, workspace=workspace).order_by()
     every = Request.objects.filter(sight.requests(by, workspace))
-    mine = votes.decidable(by=by, workspace=workspace).order_by()
-    found = {
-        "mine": needing(by=by, workspace=workspace).order_by(),
-        "snoozed": snoozed(by=by, workspace=workspace).order_by(),
-        "waiting": every.filter(state=Request.State.OPEN).exclude(id__in=mine.values("id")),
-        "own": every.filter(run__agent__owner_id=by.id),
-        "decided": every.exclude(state=Request.State.OPEN),
-    }
-    return found.get(name, every)
+    if name == "waiting":
+        mine = votes.decidable(by=by, workspace=workspace).order_by()
+        return every.filter(state=Request.State.OPEN).exclude(id__in=mine.values("id"))
+    if name == "own":
+        return every.filter(run__agent__owner_id=by.id)
+    return every.exclude(state=Request.State.OPEN) if name == "decided" else every
 
 
 # What a row says, and not what its call was answered with: fifty of those are megabytes.

@@ -4,6 +4,7 @@ PostgreSQL enforces it, not Python: the application's role owns nothing and cann
 there are no rows and no writes (reliability I-40, I-41). Every key carries the organisation, so the schema distributes by it.
 """
 
+import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -59,10 +60,8 @@ def within(organisation_id: str, *, durable: bool = False, read_only: bool = Fal
     with transaction.atomic(durable=durable):
         if outer is None:
             with connection.cursor() as cursor:
-                said = [SETTING, organisation_id, origin.SETTING, origin.text()]
-                cursor.execute("select set_config(%s, %s, true), set_config(%s, %s, true)", said)
-                if read_only:
-                    cursor.execute("set transaction read only")
+                said = {SETTING: organisation_id, origin.SETTING: origin.text()} | ({"transaction_read_only": "on"} if read_only else {})
+                cursor.execute(f"select {', '.join(['set_config(%s, %s, true)'] * len(said))}", list(itertools.chain(*said.items())))
         connection.remit_organisation = organisation_id  # type: ignore[attr-defined]
         if outer is None:
             connection.remit_memory = {} if read_only else None  # type: ignore[attr-defined]

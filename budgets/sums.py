@@ -4,14 +4,17 @@ Each is the sum of the very rows that `spending.Query` lists (a test compares th
 """
 
 import datetime
+import itertools
+import zoneinfo
 from dataclasses import dataclass
 
-from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db import connection
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 
 from agents.models import Agent, Organisation, Run
 from audit import functions
 from budgets import money, zones
-from budgets.models import DaySpending, LedgerEntry, RunSpending, Window
+from budgets.models import DaySpending, RunSpending
 
 TOP = 20
 PIECE = 2_000  # calls: whoever books meanwhile waits for no more than these
@@ -90,18 +93,36 @@ def days(organisation: str, *, since: datetime.date, by_agent: bool = True) -> D
     return found
 
 
-def between(workspace: str, *, since: datetime.datetime, until: datetime.datetime) -> money.Micros:
-    """Booked then, in all: whole days from their sums, what is left at either end from the ledger. Call inside `tenancy.within`."""
-    zone = zones.of_organisation()
-    first, last = since.astimezone(zone).date() + datetime.timedelta(days=1), until.astimezone(zone).date()
-    if first > last:
-        return _moved(workspace, since, until)
-    whole = _days().filter(workspace=workspace, day__gte=first, day__lt=last).aggregate(total=Sum("amount"))["total"]
-    ends = _moved(workspace, since, zones.midnight(first, zone)) + _moved(workspace, zones.midnight(last, zone), until)
-    return int(whole or 0) + ends
+_MOVED = """
+    SELECT p.number, sum(l.amount) FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[]) p (number, since, until)
+    JOIN budgets_window w ON w.level = 'workspace' AND w.target = %s
+    JOIN budgets_ledgerentry l ON l.organisation_id = w.organisation_id AND l.window_id = w.id AND l.at >= p.since AND l.at < p.until
+    WHERE l.credit = 'spent' GROUP BY p.number
+"""
 
 
-def _moved(workspace: str, since: datetime.datetime, until: datetime.datetime) -> money.Micros:
-    windows = Window.objects.filter(level="workspace", target=workspace)
-    rows = LedgerEntry.objects.filter(window__in=windows, credit="spent", at__gte=since, at__lt=until)
-    return int(rows.aggregate(total=Sum("amount"))["total"] or 0)
+def stretches(workspace: str, *moments: datetime.datetime) -> list[money.Micros]:
+    """Booked from each of these moments to the next, in all: whole days from their sums, what is left at either end from the ledger.
+
+    Call inside `tenancy.within`.
+    """
+    zone, asked = zones.of_organisation(), list(itertools.pairwise(moments))
+    days = [_whole_days(since, until, zone) for since, until in asked]
+    sums = {f"of_{number}": Sum("amount", filter=Q(day__gte=first, day__lt=last)) for number, (first, last) in enumerate(days)}
+    whole = _days().filter(workspace=workspace, day__gte=min(first for first, _ in days)).aggregate(**sums)
+    ends = [(number, *end) for number, (since, until) in enumerate(asked) for end in _ends(since, until, zone)]
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVED, [*map(list, zip(*ends, strict=True)), workspace])
+        moved = dict(cursor.fetchall())
+    return [int(whole[f"of_{number}"] or 0) + int(moved.get(number, 0)) for number in range(len(asked))]
+
+
+def _whole_days(since: datetime.datetime, until: datetime.datetime, zone: zoneinfo.ZoneInfo) -> tuple[datetime.date, datetime.date]:
+    """The first day that lies wholly between, and the day after the last one."""
+    return since.astimezone(zone).date() + datetime.timedelta(days=1), until.astimezone(zone).date()
+
+
+def _ends(since: datetime.datetime, until: datetime.datetime, zone: zoneinfo.ZoneInfo) -> list[tuple[datetime.datetime, datetime.datetime]]:
+    """What lies between and is no whole day."""
+    first, last = _whole_days(since, until, zone)
+    return [(since, until)] if first > last else [(since, zones.midnight(first, zone)), (zones.midnight(last, zone), until)]

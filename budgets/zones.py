@@ -11,6 +11,7 @@ from agents import organisations
 from agents.models import Organisation, Work
 from agents.organisations import Principal
 from audit import functions, log, tenancy
+from budgets.models import Cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def known() -> list[str]:
 
 def of_organisation() -> zoneinfo.ZoneInfo:
     """The reporting zone. Call inside `tenancy.within`."""
-    return zoneinfo.ZoneInfo(Organisation.objects.values_list("zone", flat=True).get())
+    return zoneinfo.ZoneInfo(tenancy.once(("zone",), Organisation.objects.values_list("zone", flat=True).get))
 
 
 def month(zone: zoneinfo.ZoneInfo, slug: str = "") -> Month:
@@ -84,6 +85,11 @@ def put(*, by: Principal, name: str) -> str:
 
 def starts(periods: list[str]) -> dict[str, datetime.datetime]:
     """When each of these periods began, by the database's clock. Call inside `tenancy.within`."""
+    began = tenancy.once(("starts",), _starts)
+    return {period: began[period] for period in periods}
+
+
+def _starts() -> dict[str, datetime.datetime]:
     with connection.cursor() as cursor:
-        cursor.execute("select p, budget_window_start(p) from unnest(%s::text[]) p", [periods])
+        cursor.execute("select p, budget_window_start(p) from unnest(%s::text[]) p", [list(Cap.Period.values)])
         return dict(cursor.fetchall())

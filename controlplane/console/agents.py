@@ -40,7 +40,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         refused[agent] = refused.get(agent, 0) + pair.refused
     pulses = usage.pulses(place.organisation.id, place.workspace.id, since=since)
     pinned = tools.pin_counts(place.workspace.id, by="agent")
-    stopped = {stop.target for stop in stops.engaged() if stop.scope == "agent"}
+    stopped = {stop.target for stop in stops.on() if stop.scope == "agent"}
     found = [each for each in everyone if (not stage or each.stage == stage) and text in f"{each.slug} {each.name}".lower()]
     after = lists.after_name(asked.text(request, "after", longest=400))
     found, further = lists.cut_by_name([each for each in found if each.slug > after], "slug")
@@ -178,7 +178,7 @@ def show(request: HttpRequest, place: Place, agent: Agent, *, refused: outcomes.
         "stage_names": dict(Agent.Stage.choices),
         "now": now,
         "unsaid": version is not None and version.purpose == contracts.UNSAID and "change" in tabs,
-        "stop": next((stop for stop in stops.engaged() if stop.scope == "agent" and stop.target == agent.id), None),
+        "stop": next((stop for stop in stops.on() if stop.scope == "agent" and stop.target == agent.id), None),
         "refused": refused.as_dict() if refused else None,
     }
     context |= agent_tabs.FILL[tab](request, place, agent, context) | more

@@ -64,6 +64,8 @@ def _decidable(place: Place) -> Iterator[Item]:
 
 
 def _stopped(place: Place) -> Iterator[Item]:
+    if not stops.on():
+        return
     found = list(stops.engaged_over(place.workspace.id, organisation=place.organisation.id).order_by("-engaged_at")[:FEW])
     labels = stops.labels(found)
     for each in found:

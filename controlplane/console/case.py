@@ -73,7 +73,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "is_open": opened.state == Request.State.OPEN,
         "held": held([opened], place).get(opened.id),
         "claim": stances.claims([opened]).get(opened.id),
-        "snooze": stances.asleep(place.principal).filter(request=opened).first(),
+        "snooze": stances.set_aside(place.principal).get(opened.id),
         "lengths": stances.LENGTHS if opened.expires_at - stances.BEFORE > requests.database_now() else (),
         "reach": _facts(opened).get("reach") or {},
         "undo": _facts(opened).get("undo"),

@@ -206,9 +206,9 @@ def _waiting(place: Place) -> int:
 
 def _stopped(place: Place) -> list[Stopped]:
     """The stops that are on over this workspace or something in it, newest first: names, not ids."""
-    found = list(stops.engaged_over(place.workspace.id, organisation=place.organisation.id)[:MOST_STOPS])
-    if not found:
+    if not stops.on():
         return []
+    found = list(stops.engaged_over(place.workspace.id, organisation=place.organisation.id)[:MOST_STOPS])
     labels = stops.labels(found)
     people = dict(organisations.members().filter(id__in=[stop.engaged_by for stop in found]).values_list("id", "name"))
     return [Stopped(labels[stop.id], stop.reason, people.get(stop.engaged_by, stop.engaged_by), stop.engaged_at) for stop in found]

@@ -107,8 +107,7 @@ def _of_runs(place: Place, wanted: Asked, now: list[trends.Stretch]) -> list[Num
         Number("Handed over", ui.thousands(states["HANDED_OFF"]), f"{since}&state=HANDED_OFF", "to the agent's owner"),
     ]
     if place.may("budgets_view"):
-        spent = sums.between(workspace, since=wanted.start, until=wanted.end)
-        spent_then = sums.between(workspace, since=wanted.before, until=wanted.start)
+        spent_then, spent = sums.stretches(workspace, wanted.before, wanted.start, wanted.end)
         cost, cost_then = _each(spent, states["SUCCEEDED"]), _each(spent_then, then.states.get("SUCCEEDED", 0))
         told = f"{money.dollars_round(spent)} in all"
         enough = over_then >= ENOUGH and cost is not None and bool(cost_then)

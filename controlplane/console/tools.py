@@ -34,7 +34,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
         place.organisation.id, place.workspace.id, since=tool_tabs.since(now, tool_tabs.USUAL), last_since=now - usage.UNUSED
     )
     unused = {row.tool.name for row in everything if row.tool.name not in used and row.tool.created_at < now - usage.UNUSED}
-    stopped = {(stop.scope, stop.target) for stop in stops.engaged()}
+    stopped = {(stop.scope, stop.target) for stop in stops.on()}
     found = [
         row
         for row in everything
@@ -137,7 +137,7 @@ def _show(request: HttpRequest, place: Place, tool: Tool, *, refused: outcomes.R
         "versions": versions,
         "tab": tab,
         "tabs": [(name, word, f"{own}?tab={name}" if name != "overview" else own) for name, word in tool_tabs.TABS.items()],
-        "stop": next((stop for stop in stops.engaged() if (stop.scope, stop.target) in held), None),
+        "stop": next((stop for stop in stops.on() if (stop.scope, stop.target) in held), None),
         "refused": refused.as_dict() if refused else None,
         "now": timezone.now(),
     }

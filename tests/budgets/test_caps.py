@@ -172,6 +172,17 @@ def test_the_threshold_guards_itself(two):
         assert caps.threshold() == LIMIT
 
 
+def test_whoever_sets_caps_in_one_workspace_only_is_nobodys_second_person_for_the_organisation(two):
+    """A question that nobody there is could answer would stand for ever."""
+    system = organisations.system(two.organisation, "tests")
+    seats.grant(by=system, member=two.members["fiona"], workspace=two.other, role="finance")
+    organisations.deactivate(by=system, member=two.members["olga"])
+    put(two, 900, level="organisation", target=two.organisation)
+    assert isinstance(put(two, 9_000, level="organisation", target=two.organisation), Cap)
+    seats.grant(by=system, member=two.members["felix"], workspace=two.other, role="finance")
+    assert isinstance(put(two, 19_000, level="organisation", target=two.organisation), Raise)
+
+
 def test_the_threshold_takes_the_permission_in_every_workspace(two):
     with pytest.raises(organisations.Forbidden):
         caps.put_threshold(by=two.people["fiona"], workspace=two.workspace.id, micros=0)

@@ -61,3 +61,18 @@ def test_the_log_says_by_which_door_and_from_where(world: World) -> None:
     one = browsing.text(browsing.visit(world, "ada", f"audit/{told}"))
     assert "REQ-7" in one
     assert "203.0.113.9<b>" not in one
+
+
+def test_every_entry_of_a_call_tells_it_too_whatever_became_of_the_call(world: World) -> None:
+    run = world.start()
+    with tenancy.within(world.organisation):
+        before = set(log.entries().values_list("id", flat=True))
+    with origin.arriving(origin.Origin("api", address="203.0.113.9", request="REQ-8")):
+        run.call("balance", {"account": "a"}, "read")
+        run.call("pay", {"account": "a", "amount": 1}, "sent")
+        run.call("pay", {"account": "a", "amount": 50}, "held")
+        run.call("pay", {"account": "a"}, "refused")
+    with tenancy.within(world.organisation):
+        written = [entry for entry in log.entries() if entry.id not in before]
+    assert len({entry.event for entry in written}) > 3
+    assert {(entry.event, entry.origin.get("request")) for entry in written} == {(entry.event, "REQ-8") for entry in written}
