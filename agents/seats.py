@@ -49,15 +49,20 @@ def leave(*, by: Principal, member: Member) -> None:
     Raises Forbidden; Conflict for the last owner or the last approver of a workspace.
     """
     with tenancy.within(by.organisation):
-        organisations.where(by, "members_manage")
-        for held in Seat.objects.filter(member=member).values_list("workspace_id", flat=True).distinct():
-            organisations.require(by, "members_manage", held)
+        require_over(by, member)
         seats: dict[Workspace, set[str]] = {}
         for seat in Seat.objects.filter(member=member, member__is_active=True).select_related("workspace"):
             seats.setdefault(seat.workspace, set()).add(seat.role)
         for workspace, given_up in sorted(seats.items(), key=lambda each: each[0].id):
             _keep(member, workspace, given_up)
         organisations.deactivate(by=by, member=member)
+
+
+def require_over(by: Principal, member: Member) -> None:
+    """Raises Forbidden unless they manage members in each workspace where this one has a role. Call inside `tenancy.within`."""
+    organisations.where(by, "members_manage")
+    for held in Seat.objects.filter(member=member).values_list("workspace_id", flat=True).distinct():
+        organisations.require(by, "members_manage", held)
 
 
 # Without an owner nobody can give a role; without an approver every request is denied.

@@ -8,7 +8,7 @@ from django.contrib.sessions.backends import db
 from django.db.models import Count
 from django.utils import timezone
 
-from agents import organisations
+from agents import seats
 from agents.models import Member, Session
 from agents.organisations import Principal
 from audit import log, tenancy
@@ -36,9 +36,9 @@ def live(users: Collection[int]) -> dict[int, int]:
 
 def end(*, by: Principal, member: Member, workspace: str) -> int:
     """Sign somebody out of every browser; the next request of each finds nobody. How many that were. An account may be a member of several
-    organisations and is signed out of all."""
+    organisations and is signed out of all. By whoever manages members in each workspace where they have a role. Raises Forbidden."""
     with tenancy.within(by.organisation):
-        organisations.require(by, "members_manage", workspace)
+        seats.require_over(by, member)
         _, rows = Session.objects.filter(user=member.user_id).delete()
         ended = rows.get(Session._meta.label, 0)
         log.append("session.ended", by=by, subject=member.id, workspace=workspace, detail={"sessions": ended})

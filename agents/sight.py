@@ -121,7 +121,10 @@ def reads_money(by: Principal, workspace: str) -> bool:
 
 def _own(by: Principal, workspace: str) -> Q:
     own = Q(actor_kind=by.kind, actor_id=by.id)
-    return own | Q(event__in=events.MONEY) if reads_money(by, workspace) else own
+    if not reads_money(by, workspace):
+        return own
+    # The gate tells a cap and no words; whoever else hands a run over leaves what was said in it.
+    return own | Q(event__in=events.MONEY) | Q(event=events.HANDED_OFF, actor_kind="system")
 
 
 def _agents(by: Principal, workspace: str) -> list[str]:

@@ -52,7 +52,7 @@ def why_not(request: Request, *, by: Principal) -> str:
     """Why this person cannot take more time now, or nothing. Call inside `tenancy.within`."""
     if request.state != Request.State.OPEN or request.expires_at <= requests.database_now():
         return "It is no longer open."
-    why = tiers.why_not(by, required=request.required, requesters=request.requesters, workspace=request.workspace_id)
+    why = tiers.why_not(by, required=request.required, requesters=votes.barred(request), workspace=request.workspace_id)
     if why:
         return why
     return "It was put off as far as this workspace allows." if request.expires_at >= latest(request) else ""

@@ -12,6 +12,7 @@ from agents.models import ToolVersion
 from agents.organisations import Principal
 from approvals import requests, sight
 from approvals.models import Request
+from audit import tenancy
 
 SHOWN, MEASURED = 5, 50
 FEWEST = 3  # with fewer amounts there is no usual one
@@ -77,7 +78,7 @@ def of(request: Request, tool: tools.Facts, *, by: Principal) -> Likeness:
         opened_at__gt=request.opened_at - SINCE,
         opened_at__lt=request.opened_at,
         run__agent_id=request.run.agent_id,
-        tool_version_id__in=list(ToolVersion.objects.filter(tool_id=tool.tool).values_list("id", flat=True)),
+        tool_version_id__in=_versions(tool),
         state__in=Request.BY_PEOPLE,
     )
     rows = list(found.order_by("-opened_at", "-id").values_list("id", "plan__facts", "call__arguments")[:MEASURED])
@@ -105,15 +106,20 @@ def earlier(request: Request) -> list[Request]:
     return list(found.select_related("call", "run__agent").order_by("-opened_at", "-id")[:SHOWN])
 
 
-def newest_end(request: Request) -> Request | None:
-    """The last time that this tool took effect, or failed to, for anybody here. Call inside `tenancy.within`."""
+def newest_end(request: Request, tool: tools.Facts) -> Request | None:
+    """The last time that this tool took effect, or failed to, for anybody here, among the newest asked. Call inside `tenancy.within`."""
     ended = Request.objects.filter(
-        workspace_id=request.workspace_id,
-        call__name=request.call.name,
+        tool_version_id__in=_versions(tool),
         state__in=(Request.State.APPLIED, Request.State.FAILED),
-        decided_at__gt=requests.database_now() - SINCE,
+        opened_at__gt=requests.database_now() - SINCE,
     ).exclude(id=request.id)
-    return ended.select_related("run__agent").order_by("-decided_at", "-id").first()
+    newest = list(ended.select_related("run__agent").order_by("-opened_at", "-id")[:SHOWN])
+    return max(newest, key=lambda each: each.decided_at or each.opened_at, default=None)
+
+
+def _versions(tool: tools.Facts) -> list[str]:
+    versions = ToolVersion.objects.filter(tool_id=tool.tool).values_list("id", flat=True)
+    return tenancy.once(("versions", tool.tool), lambda: list(versions))
 
 
 def successor(request: Request) -> Request | None:

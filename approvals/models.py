@@ -54,7 +54,7 @@ class Request(tenancy.Tenant):
     is_draft = models.BooleanField(default=False)
     policies = ArrayField(models.TextField(), default=list)
     reasons = ArrayField(models.TextField(), default=list)
-    requesters = ArrayField(models.TextField(), default=list)  # persons who may not decide it
+    requesters = ArrayField(models.TextField(), default=list)  # persons who asked for it: see `barred`
     policy_set_id = models.TextField()
     tool_version_id = models.TextField()
     opened_at = models.DateTimeField(db_default=Moment())

@@ -111,7 +111,8 @@ def _schedule_expiry(request: Request) -> None:
 
 def get(identifier: str, *, by: Principal) -> Request:
     """A request that the principal may see. Absent and forbidden look the same. Call inside `tenancy.within`."""
-    request = Request.objects.select_related("plan", "call__tool_version__tool__connector", "run__agent").filter(id=identifier).first()
+    whole = Request.objects.select_related("plan", "call__tool_version__tool__connector", "run__agent__owner")
+    request = whole.filter(id=identifier).first()
     if request is None or not sight.of_run(request.run, by=by):
         raise organisations.NotFound("There is no such request.", rule="request", current=identifier[:40], next_step="List the requests.")
     return request

@@ -111,8 +111,8 @@ def lapse(*, by: Principal, identifier: str) -> None:
         stance = Stance.objects.select_related("request__call").filter(id=identifier, until__lte=Moment()).first()
         if stance is None:
             return
-        stance.delete()
-        if stance.request.state == Request.State.OPEN:
+        gone, _ = Stance.objects.filter(id=identifier, until__lte=Moment()).delete()
+        if gone and stance.request.state == Request.State.OPEN:  # nobody woke it or set it aside anew meanwhile
             requests.record(stance.request, by=by, event="request.woken", member=stance.member_id)
 
 

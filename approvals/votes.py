@@ -3,7 +3,7 @@
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from agents import organisations, runs, seats
+from agents import contracts, organisations, runs, seats
 from agents.models import Call, Run
 from agents.organisations import Principal
 from approvals import brakes, denials, requests, tiers
@@ -82,7 +82,7 @@ def check(request: Request, *, by: Principal, plan_digest: str) -> None:
     Raises AlreadyDecided, Expired, NotEligible or PlanChanged. Call inside `tenancy.within`.
     """
     requests.check_open(request)
-    why = tiers.why_not(by, required=request.required, requesters=request.requesters, workspace=request.workspace_id)
+    why = tiers.why_not(by, required=request.required, requesters=barred(request), workspace=request.workspace_id)
     if why:
         raise NotEligible(
             why,
@@ -149,13 +149,22 @@ def decidable(*, by: Principal, workspace: str) -> QuerySet[Request]:
     found = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN, required__in=allowed, expires_at__gt=Moment())
     own = Vote.objects.filter(request=OuterRef("id"), member_id=by.id, plan_digest=OuterRef("plan__digest"))
     found = found.exclude(requesters__contains=[by.person]).exclude(Exists(own))
+    theirs = contracts.owned(by)
+    if theirs:  # also those that came to be theirs since
+        found = found.exclude(run__agent_id__in=theirs)
     return found.select_related("plan", "call", "run__agent").prefetch_related("votes__member").order_by("expires_at", "id")
 
 
 def eligible(request: Request) -> list[str]:
     """The names of the people who may decide this request. Call inside `tenancy.within`."""
     found = seats.holding(tiers.PERMISSION[request.required], request.workspace_id)
-    return [member.name for member in found if member.person not in request.requesters]
+    out = barred(request)
+    return [member.name for member in found if member.person not in out]
+
+
+def barred(request: Request) -> list[str]:
+    """The persons who may not decide it: who asked for it, and who owns its agent by now. Call inside `tenancy.within`."""
+    return [*request.requesters, request.run.agent.owner.person]
 
 
 def with_vote_of(name: str) -> Exists:

@@ -96,7 +96,7 @@ _BY_VERB = {
     "failed": ("failed", "in_doubt", "handed_off", "loop_flagged"),
     "waits": ("held", "opened", "drafted", "raise_asked"),
 }
-# What people who set caps answer for: what they set, and the runs that a cap may have ended.
+# What people who set caps answer for: what they set. Of the runs that a cap may have ended see `HANDED_OFF`.
 MONEY = (
     "cap.set",
     "cap.raise_asked",
@@ -107,8 +107,8 @@ MONEY = (
     "price.set",
     "zone.set",
     "spending.exported",
-    "run.handed_off",
 )
+HANDED_OFF = "run.handed_off"
 # What can be set again and again: an entry of these has a "before".
 SETTINGS = ("cap.set", "cap.threshold_set", "price.", "limits.", "zone.", "agent.changed", "seat.", "policy.activated", "tool.confirmed")
 

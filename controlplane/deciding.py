@@ -50,7 +50,7 @@ def _look_first(*, by: Principal, request_id: str, plan_digest: str) -> None:
     """Only for a vote that could count: whoever may not decide, or looked at something else, is told so by the vote itself."""
     with tenancy.within(by.organisation):
         request = requests.get(request_id, by=by)
-        why_not = tiers.why_not(by, required=request.required, requesters=request.requesters, workspace=request.workspace_id)
+        why_not = tiers.why_not(by, required=request.required, requesters=votes.barred(request), workspace=request.workspace_id)
         held = request.id in brakes.over([request])  # the vote says so, and nothing under a stop is asked anything
     if request.state == Request.State.OPEN and not why_not and not held and request.plan.digest == plan_digest:
         _look_again(by, request)

@@ -243,7 +243,7 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
     if admission.status == "refused" and (admission.refusal or {}).get("code") in {"budget_exceeded", "limit_reached", "no_progress"}:
         return True  # the gate handed the run over; the next look writes that down
     runs.end(
-        by=actor,
+        by=organisations.system(lease.organisation, "runner"),  # its words, not the agent's
         run=run,
         state=Run.State.FAILED,
         summary=str((admission.refusal or {}).get("message", "The model did not answer.")),

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
-from agents import identity, organisations, runs
+from agents import identity, organisations, runs, sight
 from agents.models import Call
 from agents.organisations import Principal
 from audit import ids, outcomes, tenancy
@@ -122,6 +122,8 @@ def _standing(by: Principal, identifier: str) -> dict[str, Any]:
     with tenancy.within(by.organisation, read_only=True):
         call = runs.get_call(identifier, by=by)
         admission = gate.standing(by.organisation, call.id)
+        if not sight.reads(by, call.run.workspace_id):  # of what it was told, asked and answered only the state is theirs
+            admission = gate.Admission(status=admission.status, call=call.id)
         pages = organisations.address(by.organisation, call.run.workspace_id)
     told = {**errors.facts(admission.refusal), **_told(admission, pages)} if admission.refusal else _told(admission, pages)
     if by.kind != "agent" and "result" in told:

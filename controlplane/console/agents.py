@@ -115,12 +115,13 @@ def change(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
 def publish(request: HttpRequest, place: Place, slug: str) -> HttpResponse:
     """A new version that says what the agent is for; prompt and models stay, tools too, each at the version that is active now."""
     typed = {name: request.POST.get(name, "").replace("\r\n", "\n").strip() for name in CONTRACT}
+    seen = request.POST.get("seen")
     try:
         with tenancy.within(place.organisation.id):
             agent = get(place, slug)
             _fits(typed)
             goal = contracts.Goal(typed["purpose"], [line.strip() for line in typed["never"].split("\n") if line.strip()], typed["output"])
-            version = contracts.publish(by=place.principal, agent=agent, goal=goal, pinning=agent_tabs.pinned_now(place, agent))
+            version = contracts.publish(by=place.principal, agent=agent, goal=goal, pinning=agent_tabs.pinned_now(place, agent), seen=seen)
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
             return show(request, place, get(place, slug), refused=refused, tab="change", typed=typed)

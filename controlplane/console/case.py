@@ -198,7 +198,7 @@ def _read(organisation: str, call: Call) -> Read:
 def _touched(place: Place, opened: Request, tool: tools.Facts) -> list[tuple[str, str, datetime.datetime | None]]:
     """(what, in words, and when where that matters)."""
     connector = opened.call.tool_version.tool.connector if opened.call.tool_version else None
-    last = likeness.newest_end(opened)
+    last = likeness.newest_end(opened, tool)
     found = [
         ("System", " · ".join(dict.fromkeys(part for part in (tool.connector_slug, tool.data_domain) if part))),
         ("Target", opened.plan.entity),
@@ -269,7 +269,7 @@ def _people(place: Place, opened: Request, tool: tools.Facts, cast: Sequence[Vot
     valid = [vote for vote in cast if vote.plan_digest == opened.plan.digest]
     voted = {vote.member.name for vote in valid}
     is_open = opened.state == Request.State.OPEN and opened.expires_at > requests.database_now()
-    why_not = tiers.why_not(by, required=opened.required, requesters=opened.requesters, workspace=opened.workspace_id) if is_open else ""
+    why_not = tiers.why_not(by, required=opened.required, requesters=votes.barred(opened), workspace=opened.workspace_id) if is_open else ""
     if is_open and any(vote.member_id == by.id for vote in valid):
         why_not = "You have voted."
     done, most = ends.rounds(opened), deadlines.terms(opened.workspace_id).rounds
@@ -277,7 +277,7 @@ def _people(place: Place, opened: Request, tool: tools.Facts, cast: Sequence[Vot
         "eligible": [(name, name in voted) for name in votes.eligible(opened)],
         "barred": tiers.barred(
             required=opened.required,
-            requesters=opened.requesters,
+            requesters=votes.barred(opened),
             workspace=opened.workspace_id,
             owner=agent.owner_id,
             starter_person=opened.run.starter_person,

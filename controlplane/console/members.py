@@ -1,6 +1,6 @@
 """Members: who is here, which roles they hold in this workspace and what those allow; give and take a role, sign out, remove, add."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.contrib import messages
@@ -66,27 +66,38 @@ def role(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
 @frame.page("members_manage", at="members")
 def sign_out(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """End this person's sessions, on whatever machine."""
-    with tenancy.within(place.organisation.id):
-        member = _get(identifier)
-        ended = sessions.end(by=place.principal, member=member, workspace=place.workspace.id)
-    messages.success(request, f"{member.name} is signed out: {ended} session{'s' if ended != 1 else ''} ended.")
-    return redirect(f"{place.root}/members/{member.id}")
+    return _done_to(request, place, identifier, _sign_out)
 
 
 @require_POST
 @frame.page("members_manage", at="members")
 def remove(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     """End a membership, and the sessions with it. The last owner and the last approver of a workspace stay."""
+    return _done_to(request, place, identifier, _remove)
+
+
+def _done_to(request: HttpRequest, place: Place, identifier: str, act: Callable[[Place, Member], str]) -> HttpResponse:
+    """What was done to a person is said on their page, and so is why it was not."""
     try:
         with tenancy.within(place.organisation.id):
             member = _get(identifier)
-            seats.leave(by=place.principal, member=member)
-            sessions.end(by=place.principal, member=member, workspace=place.workspace.id)
+            told = act(place, member)
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
             return _person(request, place, _get(identifier), refused=refused)
-    messages.success(request, f"{member.name} is no longer a member.")
-    return redirect(f"{place.root}/members#{member.id}")
+    messages.success(request, told)
+    return redirect(f"{place.root}/members/{member.id}")
+
+
+def _sign_out(place: Place, member: Member) -> str:
+    ended = sessions.end(by=place.principal, member=member, workspace=place.workspace.id)
+    return f"{member.name} is signed out: {ended} session{'s' if ended != 1 else ''} ended."
+
+
+def _remove(place: Place, member: Member) -> str:
+    seats.leave(by=place.principal, member=member)
+    sessions.end(by=place.principal, member=member, workspace=place.workspace.id)
+    return f"{member.name} is no longer a member."
 
 
 @require_POST

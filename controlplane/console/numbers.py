@@ -22,7 +22,6 @@ RANGES = {"1": ("24 hours", 24), "7": ("7 days", 28), "30": ("30 days", 30)}  # 
 USUAL = "7"
 CAPS_WARN = 5  # per cent of runs
 SPARKS = 14
-BEATS = 50  # runs of each of them that are opened to know how long they took and whether they hit a cap
 BUSIEST = 12  # agents of whom the overview says how they did; the list of agents has them all
 ENOUGH = 20  # of fewer than this nothing is said about a change
 
@@ -82,7 +81,7 @@ def context(place: Place, wanted: Asked, agents: Iterable[Agent]) -> dict[str, A
     if place.may("budgets_view"):
         tiles.append(_of_money(place))
     if place.may("agents_view") and place.may("runs_view"):
-        found |= {"agents_table": _agents(place, wanted, agents), "beats": BEATS}
+        found |= {"agents_table": _agents(place, wanted, agents), "beats": usage.MOST_BEATS}
     return found | {"tiles": tiles, "columns": next((number for number in (5, 4, 3) if len(tiles) % number == 0), 4)}
 
 
@@ -169,7 +168,7 @@ def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[s
     idle = trends.Line(parts=[0] * SPARKS)
     busiest = sorted(agents, key=lambda each: (-lines.get(each.id, idle).runs, each.slug))[:BUSIEST]
     ids = [agent.id for agent in busiest]
-    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=wanted.start, agents=ids, most=BEATS) if ids else {}
+    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=wanted.start, agents=ids) if ids else {}
     for agent in busiest:
         line = lines.get(agent.id, idle)
         over = sum(line.states[state] for state in Run.OVER)

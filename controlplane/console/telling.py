@@ -95,8 +95,6 @@ def ending(run: Run) -> Ending | None:
             "Written by the gate as it ended the run." if run.handed_to else "Written by Remit as it ended the run.",
             is_fact=True,
         )
-    if kind == "agent" and run.is_hosted and run.state == Run.State.FAILED:  # the runner says why it could not go on
-        return Ending(run.summary, "Written by Remit: why the run could not go on.", is_fact=True)
     if kind == "person" and entry is not None:
         who = organisations.names([entry.actor_id]).get(entry.actor_id, "a person")
         return Ending(run.summary, f"The reason given by {who}, who ended the run.")

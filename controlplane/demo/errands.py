@@ -89,7 +89,7 @@ def _ask(run: Run, actor: Principal, errand: Errand, steps: Sequence[tuple[str, 
 
 
 def _fail(run: Run, actor: Principal, why: str) -> None:
-    runs.end(by=actor, run=run, state=Run.State.FAILED, summary=why, event="run.failed")
+    runs.end(by=organisations.system(actor.organisation, "runner"), run=run, state=Run.State.FAILED, summary=why, event="run.failed")
 
 
 def _call(made: Scene, run: Run, actor: Principal, errand: Errand, call: dict[str, Any], turn: int) -> tuple[str, str, dict[str, Any]]:

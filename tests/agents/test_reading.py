@@ -7,7 +7,9 @@ from django.test import Client
 
 from agents import identity, runs, sight
 from agents.models import Call
-from audit import tenancy
+from audit import log, tenancy
+from budgets import limits
+from tests.controlplane import api_knocking as knocking
 from tests.controlplane import browsing
 from tests.world import World
 
@@ -72,6 +74,37 @@ def test_nor_does_rest(world: World, spoken: dict[str, str]) -> None:
         told[who] = {address for address in addresses if WORD in client.get(address).content.decode()}
         assert all(client.get(address).status_code == 200 for address in addresses)
     assert told == {"fiona": set(), "olga": set(addresses[:3])}
+
+
+def test_nor_does_the_log_whose_entries_about_money_they_read(world: World, spoken: dict[str, str]) -> None:
+    """What a person or an agent says as they hand a run over is in the entry; of the gate's own there is only the cap."""
+    limits.put(by=world.people["olga"], agent=world.agent, values={"tool_calls": 1})
+    over = world.start()
+    for key in ("one", "one too many"):
+        over.call("get_account", {"account": key}, key)
+    with tenancy.within(world.organisation):
+        said, capped = (log.entries(event="run.handed_off", run=run).get().id for run in (spoken["run"], over.run.id))
+    told = {}
+    for who in ("fiona", "olga"):
+        token = identity.issue(by=world.people[who], member=world.members[who]).token
+        client = Client(headers={"authorization": f"Bearer {token}"})
+        shown = [browsing.visit(world, who, page) for page in ("audit?event=run.handed_off", f"audit/{said}")]
+        shown += [client.get(f"/api/v1/{page}") for page in (f"audit/{said}", f"audit?run={spoken['run']}")]
+        told[who] = sum(WORD in browsing.text(each) for each in shown)
+        told[who] += said in browsing.text(browsing.visit(world, who, f"audit?text={WORD}"))
+        assert capped in browsing.text(shown[0])
+        assert capped in client.get(f"/api/v1/audit/{capped}").content.decode()
+    assert told == {"fiona": 0, "olga": 4}
+
+
+def test_of_a_call_they_are_told_how_it_stands_and_no_more(world: World, spoken: dict[str, str]) -> None:
+    run = world.start()
+    refused, held = run.call("pay", {"account": "a", "amount": WORD}), run.call("pay", {"account": "a", "amount": 50, "note": WORD})
+    token = identity.issue(by=world.people["fiona"], member=world.members["fiona"]).token
+    for said, status in ((refused, "refused"), (held, "pending_approval")):
+        found = knocking.ask("GET", f"{knocking.API}/calls/{said.call}", token).body
+        assert found["status"] == status
+        assert not {"detail", "faults", "code", "approval", "plan", "url", "result"} & found.keys()
 
 
 def test_nor_can_they_find_a_run_by_its_words(world: World, spoken: dict[str, str]) -> None:

@@ -45,6 +45,24 @@ def test_the_requester_the_rule_changer_and_the_unentitled_may_not_decide(world:
     assert world.request(said.approval).state == "OPEN"
 
 
+def test_whoever_comes_to_own_the_agent_while_a_request_waits_may_not_decide_it(world: World) -> None:
+    """Vera decided nothing when she got the agent; a role that she gets later does not make her its judge."""
+    said, system = held(world), organisations.system(world.organisation, "tests")
+    contracts.change_owner(by=system, agent=world.agent, owner=world.members["vera"])
+    seats.grant(by=system, member=world.members["vera"], workspace=world.workspace, role="approver")
+    vera = world.people["vera"]
+    with pytest.raises(votes.NotEligible, match="own its agent"):
+        vote(world, "vera", said)
+    with tenancy.within(world.organisation):
+        opened = requests.get(str(said.approval), by=vera)
+        assert "vera" not in votes.eligible(opened)
+        assert {"ann", "ben"} <= set(votes.eligible(opened))
+        assert opened not in votes.decidable(by=vera, workspace=world.workspace.id)
+        assert opened in votes.decidable(by=world.people["ann"], workspace=world.workspace.id)
+    contracts.change_owner(by=system, agent=world.agent, owner=world.members["olga"])
+    assert vote(world, "vera", said).state == "APPROVED"
+
+
 def test_two_accounts_of_one_human_count_once(world: World) -> None:
     said = held(world, 600)
     twin = world.people["ann"].person

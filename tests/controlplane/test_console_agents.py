@@ -153,6 +153,36 @@ def test_an_agent_is_not_given_to_whoever_is_not_here_nor_away_by_an_owner_who_c
     refused = olga.post(f"{here}/owner", {"owner": world.members["ann"].id})
     assert refused.status_code == 403
     assert "does not give their own agent away" in text(refused)
-    world.join("bob", "builder")
-    assert signed_in(world, "bob").post(f"{here}/owner", {"owner": world.members["ann"].id}).status_code == 302
+    world.join("adam", "admin")
+    assert signed_in(world, "adam").post(f"{here}/owner", {"owner": world.members["ann"].id}).status_code == 302
     assert world.events("agent.owner_changed") == ["agent.owner_changed"]
+
+
+def test_a_builder_does_not_take_somebody_elses_agent_and_so_see_its_requests(world: World) -> None:
+    held = world.start().call("pay", {"account": "a", "amount": 50})
+    world.join("bob", "builder")
+    world.join("adam", "admin")
+    bob, here = signed_in(world, "bob"), root_of(world)
+    refused = bob.post(f"{here}/agents/teller/owner", {"owner": world.members["bob"].id})
+    assert refused.status_code == 403
+    assert "given away by its owner" in text(refused)
+    assert bob.get(f"{here}/approvals/{held.approval}").status_code == 404
+    with tenancy.within(world.organisation):
+        contracts.change_owner(by=world.people["adam"], agent=world.agent, owner=world.members["bob"])
+    assert bob.post(f"{here}/agents/teller/owner", {"owner": world.members["vera"].id}).status_code == 302  # his own he gives away
+
+
+def test_what_a_contract_says_is_not_overwritten_by_a_form_opened_before(world: World) -> None:
+    client, address = signed_in(world, "olga"), f"{root_of(world)}/agents/teller"
+    form = text(client.get(f"{address}?tab=change"))
+    seen = form.partition('name="seen" value="')[2].partition('"')[0]
+    said = {"purpose": "Look up accounts.", "never": "Refund twice.", "output": "", "seen": seen}
+    assert client.post(f"{address}/publish", said).status_code == 302
+    refused = client.post(f"{address}/publish", said | {"purpose": "Look up acounts", "never": "Guess."})
+    assert refused.status_code == 422
+    assert "published another version since" in text(refused)
+    assert "Look up acounts" in text(refused)
+    with tenancy.within(world.organisation):
+        version = contracts.get("teller", workspace=world.workspace).version
+    assert version is not None
+    assert version.never == ["Refund twice."]

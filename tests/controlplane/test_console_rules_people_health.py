@@ -115,6 +115,19 @@ def test_somebodys_sessions_are_ended_and_nobody_elses(world):
     assert browsing.browser(world, "vera").get("/runs").status_code == 200  # and may sign in again
 
 
+def test_whoever_manages_members_here_signs_out_nobody_of_another_workspace(world):
+    """Again and again they could keep its only second person out."""
+    system, vera = organisations.system(world.organisation, "tests"), world.members["vera"]
+    world.join("adam", "admin")
+    seats.grant(by=system, member=vera, workspace=world.other, role="approver")
+    adam, theirs = browsing.browser(world, "adam"), browsing.browser(world, "vera")
+    assert adam.post(f"/members/{vera.id}/sessions").status_code == 403
+    assert theirs.get("/runs").status_code == 200
+    seats.grant(by=system, member=world.members["adam"], workspace=world.other, role="admin")
+    assert adam.post(f"/members/{vera.id}/sessions").status_code == 302
+    assert theirs.get("/runs").status_code == 302
+
+
 def test_a_member_is_removed_but_not_the_last_owner_or_approver(world):
     olga, vera, address = browsing.browser(world, "olga"), browsing.browser(world, "vera"), f"/members/{world.members['vera'].id}"
     assert vera.get("/runs").status_code == 200

@@ -193,21 +193,24 @@ def test_a_call_that_the_gate_refused_opens_on_its_refusal_and_the_rules_do_not_
 
 
 def test_the_last_words_of_a_run_say_who_wrote_them(world: World) -> None:
-    looping, lying, stopped, failed = (world.start() for _ in range(4))
+    looping, lying, stopped, failed, claiming = (world.start() for _ in range(5))
     words = (looped(looping)[-1].refusal or {})["message"]
     with tenancy.within(world.organisation):
-        Run.objects.filter(id=failed.run.id).update(is_hosted=True)
+        Run.objects.filter(id__in=[failed.run.id, claiming.run.id]).update(is_hosted=True)
     runs.end(by=lying.principal, run=lying.run, state="HANDED_OFF", summary=words, event="run.handed_off", handed_to=world.agent.owner_id)
     runs.end(by=world.people["sam"], run=stopped.run, state="STOPPED", summary="Enough.", event="run.stopped")
-    runs.end(by=failed.principal, run=failed.run, state="FAILED", summary="The model did not answer.", event="run.failed")
-    said = {run.run.id: text(visit(world, "vera", f"runs/{run.run.id}")) for run in (looping, lying, stopped, failed)}
+    runner = organisations.system(world.organisation, "runner")
+    runs.end(by=runner, run=failed.run, state="FAILED", summary="The model did not answer.", event="run.failed")
+    runs.end(by=claiming.principal, run=claiming.run, state="FAILED", summary=words, event="run.failed")
+    said = {run.run.id: text(visit(world, "vera", f"runs/{run.run.id}")) for run in (looping, lying, stopped, failed, claiming)}
     fact, claim = f'<p class="facts">{words}', f'<blockquote class="said">{words}'
     assert fact in said[looping.run.id]
     assert "Written by the gate as it ended the run." in said[looping.run.id]
     assert claim in said[lying.run.id], "an agent cannot pass for the gate"
+    assert claim in said[claiming.run.id], "nor for what runs it"
     assert "Written by the agent at the end. Not checked." in said[lying.run.id]
     assert "The reason given by sam, who ended the run." in said[stopped.run.id]
-    assert "Written by Remit: why the run could not go on." in said[failed.run.id]
+    assert "Written by Remit as it ended the run." in said[failed.run.id]
     assert "Written by the gate as it ended the run." in text(visit(world, "vera", f"runs/{looping.run.id}/report"))
 
 
