@@ -133,6 +133,7 @@ def release(*, by: Principal, stop: Stop, workspace: str = "") -> None:
         if not Stop.objects.filter(id=stop.id, released_at=None).update(released_at=Moment(), released_by=by.id):
             raise organisations.Conflict("This stop is released already.", rule="stop", current=stop.id, next_step="Nothing to do.")
         Work.objects.filter(kind=Work.Kind.UNSTOP, subject=stop.id).delete()
+        _go_on(stop)
         log.append("stop.released", by=by, subject=stop.id, workspace=workspace, detail={"scope": stop.scope, "target": stop.target})
 
 
@@ -144,8 +145,16 @@ def end(*, by: Principal, identifier: str) -> bool:
         if stop is None or not due.update(released_at=Moment(), released_by=by.id):
             return False
         workspace = locate(stop.scope, stop.target, by=by)[1]
+        _go_on(stop)
         log.append("stop.ended", by=by, subject=stop.id, workspace=workspace, detail={"scope": stop.scope, "target": stop.target})
     return True
+
+
+def _go_on(stop: Stop) -> None:
+    """The runs under it that Remit hosts waited: they ask again."""
+    hosted = list(runs_under(stop.scope, stop.target).filter(is_hosted=True).order_by("id").values_list("id", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute("select work_ring(%s, 'run.advance', run) from unnest(%s::text[]) run", [stop.organisation_id, hosted])
 
 
 def get(identifier: str) -> Stop:

@@ -1,5 +1,6 @@
 """Runs that Remit itself executes: one durable step at a time, from what is written down. Any worker takes the next; none repeats one."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -231,7 +232,7 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
         temperature=None,
         options=run.options,
     )
-    admission = model_calls.ask(model_calls.Asked(principal=actor, run=run.id, key=f"model/{turn}", request=request))
+    admission = _asked(run, actor, turn, request)
     if admission.status == "applied":
         content, usage = admission.result, admission.result["usage"]
         with tenancy.within(lease.organisation):
@@ -240,8 +241,11 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
                 run=run, kind=Step.Kind.MODEL, call=admission.call, content=content, usage=(usage["input_tokens"], usage["output_tokens"])
             )
         return True
-    if admission.status == "refused" and (admission.refusal or {}).get("code") in {"budget_exceeded", "limit_reached", "no_progress"}:
+    code = (admission.refusal or {}).get("code", "")
+    if admission.status == "refused" and code in {"budget_exceeded", "limit_reached", "no_progress"}:
         return True  # the gate handed the run over; the next look writes that down
+    if admission.status == "refused" and code == "stopped":
+        return False  # whoever lets it go on rings for it
     runs.end(
         by=organisations.system(lease.organisation, "runner"),  # its words, not the agent's
         run=run,
@@ -250,6 +254,16 @@ def _model(lease: outbox.Lease, run: Run, actor: Principal, steps: list[tuple[st
         event="run.failed",
     )
     return False
+
+
+def _asked(run: Run, actor: Principal, turn: int, request: models.ModelRequest) -> gate.Admission:
+    """The turn's answer. What a stop refused stays refused under its key, so after each stop it is asked under another."""
+    for stops in itertools.count():
+        key = f"model/{turn}" + (f"/{stops}" if stops else "")
+        admission = model_calls.ask(model_calls.Asked(principal=actor, run=run.id, key=key, request=request))
+        if not (admission.is_replay and admission.status == "refused" and (admission.refusal or {}).get("code") == "stopped"):
+            break
+    return admission
 
 
 def conversation(steps: list[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:

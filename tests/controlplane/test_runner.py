@@ -1,13 +1,16 @@
 """Hosted runs: durable steps, waiting for people, dying workers. The models are scripts; everything else is the product."""
 
+import datetime
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
-from agents import runs
-from agents.models import Run, Step, Work
+from agents import organisations, runs, stops
+from agents.models import Run, Step, Stop, Work
 from approvals import requests, votes
 from audit import tenancy
 from budgets import limits, prices, reservations
@@ -190,6 +193,30 @@ def test_a_model_call_over_the_cap_is_refused_before_it_is_made(world: World) ->
     assert row.state == "HANDED_OFF"
     assert "This call could cost $0.0" in row.summary
     assert [kind for kind, _ in steps(world, run)] == ["PROMPT", "HANDOFF"]
+
+
+def test_a_stop_holds_a_run_and_whoever_lets_it_go_on_lets_the_run_go_on(world: World) -> None:
+    """Twice in a row, and by the clock: it waits where it was, asks nothing meanwhile, and finishes."""
+    run = start(world, "pay-small")
+    for ends_at in (None, None, datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)):
+        stop = stops.engage(by=world.people["sam"], scope="agent", target=world.agent.id, reason="Look first.", ends_at=ends_at)
+        work(world)
+        assert reload(world, run).state == "RUNNING"
+        with tenancy.within(world.organisation):
+            assert not Work.objects.filter(kind=Work.Kind.ADVANCE).exists()
+            if ends_at:
+                Stop.objects.filter(id=stop.id).update(ends_at=Now())
+        if ends_at:
+            assert stops.end(by=organisations.system(world.organisation, "sweep"), identifier=stop.id)
+        else:
+            stops.release(by=world.people["olga"], stop=stop)
+    work(world)
+    assert reload(world, run).state == "SUCCEEDED"
+    assert [kind for kind, _ in steps(world, run)] == ["PROMPT", "MODEL", "TOOL", "MODEL"]
+    assert len(world.bank.writes()) == 1
+    with tenancy.within(world.organisation):
+        states = Counter(runs.calls(run).filter(kind="MODEL").values_list("state", flat=True))
+    assert states == {"REFUSED": 3, "APPLIED": 2}
 
 
 def test_an_unpriced_model_is_refused(world: World) -> None:
