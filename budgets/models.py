@@ -73,7 +73,7 @@ class Raise(tenancy.Tenant):
     period = models.TextField(choices=Cap.Period.choices)
     cap_micros = models.BigIntegerField()
     before_micros = models.BigIntegerField()
-    before_period = models.TextField(choices=Cap.Period.choices, default="", db_default="")  # unknown of what was decided before it was kept
+    before_period = models.TextField(choices=Cap.Period.choices, default="", db_default="")  # "" where it was decided before this was kept
     seen = models.TextField()
     state = models.TextField(choices=State.choices, default=State.OPEN)
     asked_by = models.TextField()

@@ -56,17 +56,21 @@ BEGIN
     UPDATE agents_organisation SET sums_made = '' WHERE organisation_id = p_organisation AND id = p_organisation;
 END $$;
 
--- budget_sum_sweep: at most p_rows of either table go that are of no generation shown; how many did. Only while nobody writes to one.
-CREATE OR REPLACE FUNCTION budget_sum_sweep(p_organisation text, p_shown int, p_rows int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    WITH days AS (DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
-            (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation < p_shown LIMIT p_rows) UNION ALL
-            (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation > p_shown LIMIT p_rows) LIMIT p_rows)) RETURNING 1),
-         runs AS (DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
-            (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation < p_shown LIMIT p_rows) UNION ALL
-            (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation > p_shown LIMIT p_rows) LIMIT p_rows)) RETURNING 1)
-    SELECT (SELECT count(*) FROM days) + (SELECT count(*) FROM runs)
-$$;
+-- budget_sum_sweep: at most p_rows of either table go that are of no generation shown; whether any did. Only while nobody writes to one.
+CREATE OR REPLACE FUNCTION budget_sum_sweep(p_organisation text, p_shown int, p_rows int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_days bigint; v_runs bigint;
+BEGIN
+    DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
+        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation < p_shown LIMIT p_rows) UNION ALL
+        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation > p_shown LIMIT p_rows) LIMIT p_rows));
+    GET DIAGNOSTICS v_days = ROW_COUNT;
+    DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
+        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation < p_shown LIMIT p_rows) UNION ALL
+        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation > p_shown LIMIT p_rows) LIMIT p_rows));
+    GET DIAGNOSTICS v_runs = ROW_COUNT;
+    RETURN v_days + v_runs > 0;
+END $$;
 
 -- budget_sum_more: one piece more of the next generation, at most p_calls of them; after the last one it is the one that pages show, and what is
 -- older goes, as many rows a piece. Answers whether there is more to do.
@@ -77,7 +81,7 @@ BEGIN
     SELECT sums, sums_made INTO v_generation, v_made FROM agents_organisation
     WHERE organisation_id = p_organisation AND id = p_organisation FOR NO KEY UPDATE;
     IF coalesce(v_made, '') = '' THEN  -- no call is in a next generation, so bookings write to the one that is shown: they need not wait
-        IF budget_sum_sweep(p_organisation, v_generation, p_calls) > 0 THEN RETURN true; END IF;
+        IF budget_sum_sweep(p_organisation, v_generation, p_calls) THEN RETURN true; END IF;
         IF v_made IS NULL THEN RETURN false; END IF;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('sums:' || p_organisation, 0));  -- nobody books meanwhile: it would count twice, or not at all
