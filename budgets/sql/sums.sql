@@ -57,17 +57,18 @@ BEGIN
 END $$;
 
 -- budget_sum_sweep: at most p_rows of either table go that are of no generation shown; whether any did. Only while nobody writes to one.
+-- Ordered, so that they are found by an index whatever else there is.
 CREATE OR REPLACE FUNCTION budget_sum_sweep(p_organisation text, p_shown int, p_rows int) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_days bigint; v_runs bigint;
 BEGIN
     DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
-        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation < p_shown LIMIT p_rows) UNION ALL
-        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation > p_shown LIMIT p_rows) LIMIT p_rows));
+        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation < p_shown ORDER BY generation LIMIT p_rows) UNION ALL
+        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation > p_shown ORDER BY generation LIMIT p_rows) LIMIT p_rows));
     GET DIAGNOSTICS v_days = ROW_COUNT;
     DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
-        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation < p_shown LIMIT p_rows) UNION ALL
-        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation > p_shown LIMIT p_rows) LIMIT p_rows));
+        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation < p_shown ORDER BY generation LIMIT p_rows) UNION ALL
+        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation > p_shown ORDER BY generation LIMIT p_rows) LIMIT p_rows));
     GET DIAGNOSTICS v_runs = ROW_COUNT;
     RETURN v_days + v_runs > 0;
 END $$;

@@ -55,9 +55,11 @@ def held_up(by: psycopg.Connection[Any], work: Callable[[], object]) -> Iterator
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as watch:
         while not watch.execute(waits, [by.info.backend_pid]).fetchone()[0]:  # type: ignore[index]
             assert thread.is_alive(), said
-    yield said
-    by.rollback()
-    thread.join(60)
+    try:
+        yield said
+    finally:
+        by.rollback()
+        thread.join(60)
     assert not thread.is_alive()
 
 
