@@ -129,7 +129,7 @@ def test_a_raise_and_its_entries_say_both_sides_with_their_periods(two):
         for event in ("cap.raise_asked", "cap.set"):
             told = log.entries(event=event)[0].told["detail"]
             assert {name: told[name] for name in sides} == sides
-        first = log.entries(event="cap.set").last().told["detail"]
+        first = list(log.entries(event="cap.set"))[-1].told["detail"]
     assert (first["before"], "before_period" in first) == ("none", False)
 
 
@@ -161,6 +161,7 @@ def test_of_what_holds_everywhere_whoever_asked_must_set_caps_everywhere_still(t
     for name in ("fiona", "felix"):
         seats.grant(by=system, member=two.members[name], workspace=two.other, role="finance")
     asked = caps.put_threshold(by=two.people["fiona"], workspace=two.workspace.id, micros=2 * LIMIT)
+    assert asked is not None
     seats.remove(by=system, member=two.members["fiona"], workspace=two.other, role="finance")
     with pytest.raises(organisations.Conflict, match="withdrawn"):
         caps.agree(by=two.people["felix"], identifier=asked.id)
@@ -180,12 +181,12 @@ def test_who_waits_for_whom_is_asked_once_however_many_raises_and_workspaces_the
     asked.append(put(two, 2_000, level="agent", target=two.agent.id, by="felix"))
 
     def questions():
-        fiona, said = two.people["fiona"], []
+        fiona = two.people["fiona"]
         with tenancy.within(two.organisation), CaptureQueriesContext(connection) as made:
-            said.append([(each.asked_by, each.partners, each.is_own) for each in caps.standing(asked, by=fiona)])
-            said.append(caps.partners(fiona, two.workspace.id, "organisation"))
+            found = [(each.asked_by, each.partners, each.is_own) for each in caps.standing(asked, by=fiona)]
+            partners = caps.partners(fiona, two.workspace.id, "organisation")
             caps.waiting_for(fiona, two.workspace.id)
-        return len(made), said[0][:2], said[1]
+        return len(made), found[:2], partners
 
     few = questions()
     assert few[1] == [("fiona", ["felix", "olga"], True), ("felix", ["fiona"], False)]

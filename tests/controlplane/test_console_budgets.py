@@ -322,6 +322,7 @@ def test_the_thresholds_raise_is_said_right_and_is_on_no_purses_page(careful):
     for name in ("fiona", "olga"):
         seats.grant(by=system, member=careful.members[name], workspace=careful.other, role="finance")
     row = caps.put_threshold(by=careful.people["fiona"], workspace=careful.workspace.id, micros=200_000_000)
+    assert row is not None
     with tenancy.within(careful.organisation):
         said = [sentences.of(log.entries(event=event)[0]) for event in ("cap.raise_asked", "cap.threshold_set")]
     assert said == [
