@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.contrib.auth.models import Permission
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from agents import organisations
 from agents.models import Member, Organisation, Seat, Workspace, WorkspacePermission
@@ -133,3 +133,12 @@ def holding(permission: str, workspace: str) -> QuerySet[Member]:
     """The active members who hold a permission in a workspace, by name. Call inside `tenancy.within`."""
     users = WorkspacePermission.objects.filter(content_object_id=workspace, permission__codename=permission).values("user_id")
     return Member.objects.filter(user_id__in=users, is_active=True).order_by("name", "id")
+
+
+def holding_everywhere(permission: str) -> QuerySet[Member]:
+    """The active members who hold a permission in each workspace, by name, in one question. Call inside `tenancy.within`."""
+    given = WorkspacePermission.objects.filter(
+        user_id=OuterRef(OuterRef("user_id")), content_object_id=OuterRef("id"), permission__codename=permission
+    )
+    lacking = Workspace.objects.filter(~Exists(given))
+    return Member.objects.filter(~Exists(lacking), is_active=True, user__is_active=True).order_by("name", "id")

@@ -1,6 +1,7 @@
 """What a level may spend: one person sets it; raising it above the organisation's threshold takes two where there are two (ui.md 3.3)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -63,7 +64,7 @@ def put(  # noqa: PLR0913 - one field of the form each
             raise _changed(before)
         order = _Order(workspace, level, target, period, cap_micros)
         if before and takes_two(before, period=period, cap_micros=cap_micros) and partners(by, workspace, level):
-            return _ask(by, order, before=before.cap_micros, seen=version(before))
+            return _ask(by, order, before=before.cap_micros, before_period=before.period, seen=version(before))
         _withdraw(by, level, target)
         return _write(by, order, before=before)
 
@@ -71,13 +72,13 @@ def put(  # noqa: PLR0913 - one field of the form each
 def takes_two(before: Cap | None, *, period: str, cap_micros: money.Micros) -> bool:
     """Whether this would let more be spent than before, and more than the organisation leaves to one person. Call inside `tenancy.within`.
 
-    A first cap only takes away. One for good that becomes one of a month, or of a day, begins anew each time, so it is a raise.
+    A first cap only takes away. A cap of another period begins anew, whatever its amount: what counted against the one before does not
+    count against it.
     """
     if before is None:
         return False
     is_more = _a_month(period, cap_micros) > _a_month(before.period, before.cap_micros)
-    begins_anew = before.period == Cap.Period.TOTAL and period != Cap.Period.TOTAL
-    return (is_more or begins_anew) and _a_month(period, cap_micros) > threshold()
+    return (is_more or period != before.period) and _a_month(period, cap_micros) > threshold()
 
 
 def _a_month(period: str, micros: money.Micros) -> money.Micros:
@@ -103,7 +104,7 @@ def put_threshold(*, by: Principal, workspace: str, micros: money.Micros) -> Rai
         before = threshold()
         if micros > before and partners(by, workspace, Raise.Level.THRESHOLD):
             order = _Order(workspace, Raise.Level.THRESHOLD, by.organisation, Cap.Period.MONTH, micros)
-            return _ask(by, order, before=before, seen=_seen_threshold())
+            return _ask(by, order, before=before, before_period=order.period, seen=_seen_threshold())
         _withdraw(by, Raise.Level.THRESHOLD, by.organisation)
         _write_threshold(by, workspace, micros, before=before)
     return None
@@ -113,10 +114,16 @@ def partners(by: Principal, workspace: str, level: str) -> list[str]:
     """The names of those who could be the second person. A part of Remit needs none. Call inside `tenancy.within`."""
     if by.kind != "person":
         return []
-    others = [member for member in seats.holding("budgets_set", workspace) if member.person != by.person]
-    if level in EVERYWHERE:
-        others = [member for member in others if organisations.may_everywhere(organisations.acting(member), "budgets_set")]
-    return [member.name for member in others]
+    return [member.name for member in _setters(_where(level, workspace)) if member.person != by.person]
+
+
+def _where(level: str, workspace: str) -> str:
+    """The workspace whose people set such a cap; "" for those who do in each."""
+    return "" if level in EVERYWHERE else workspace
+
+
+def _setters(where: str) -> QuerySet[Member]:
+    return seats.holding("budgets_set", where) if where else seats.holding_everywhere("budgets_set")
 
 
 def get(identifier: str, *, by: Principal) -> Raise:
@@ -133,53 +140,95 @@ def waiting(workspaces: Collection[str]) -> QuerySet[Raise]:
     return found.order_by("asked_at", "id")
 
 
-def is_own(row: Raise, *, by: Principal) -> bool:
-    """Whether the same human asked, by whichever of their accounts. Call inside `tenancy.within`."""
-    return row.asked_by == by.id or (bool(by.person) and Member.objects.filter(id=row.asked_by, person=by.person).exists())
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A raise as somebody stands to it: who asked, who could be the second person, and why this one cannot."""
+
+    row: Raise
+    asked_by: str  # the name
+    is_asked_still: bool  # whoever asked may still set such a cap
+    partners: Sequence[str]
+    is_own: bool  # the same human asked, by whichever of their accounts
+    why_not: str
 
 
-def seconds(row: Raise) -> list[str]:
-    """The names of those who could agree. Call inside `tenancy.within`."""
-    asker = Member.objects.filter(id=row.asked_by).first()
-    return partners(organisations.acting(asker), row.workspace, row.level) if asker else []
+def standing(rows: Collection[Raise], *, by: Principal) -> list[Standing]:
+    """How somebody stands to each of these raises: as many questions for ten as for one. Call inside `tenancy.within`."""
+    askers = {member.id: member for member in Member.objects.filter(id__in={row.asked_by for row in rows})}
+    setters = {where: list(_setters(where)) for where in {_where(row.level, row.workspace) for row in rows}}
+    return [_stands(row, askers.get(row.asked_by), setters[_where(row.level, row.workspace)], by) for row in rows]
 
 
-def why_not(by: Principal, row: Raise) -> str:
-    """Why this person cannot be the second one, or nothing. Call inside `tenancy.within`."""
-    if is_own(row, by=by):
-        return "You asked for it; another person agrees."
-    if not organisations.may(by, "budgets_set", row.workspace):
-        return "This takes the permission budgets_set."
-    if row.level in EVERYWHERE and not organisations.may_everywhere(by, "budgets_set"):
-        return "What holds for the whole organisation takes budgets_set in each of its workspaces."
-    return ""
+def _stands(row: Raise, asker: Member | None, setters: Sequence[Member], by: Principal) -> Standing:
+    able, person = {member.id for member in setters}, asker.person if asker else ""
+    is_own = row.asked_by == by.id or (bool(by.person) and by.person == person)
+    why_not = ""
+    if is_own:
+        why_not = "You asked for it; another person agrees."
+    elif by.kind != "system" and by.id not in able:
+        why_not = "This takes the permission budgets_set."
+        if row.level in EVERYWHERE:
+            why_not = "What holds for the whole organisation takes budgets_set in each of its workspaces."
+    return Standing(
+        row=row,
+        asked_by=asker.name if asker else row.asked_by,
+        is_asked_still=row.asked_by in able,
+        partners=[member.name for member in setters if member.person != person],
+        is_own=is_own,
+        why_not=why_not,
+    )
+
+
+def waiting_for(by: Principal, workspace: str) -> list[Standing]:
+    """The raises that wait for this very person to be the second one, oldest first. Call inside `tenancy.within`."""
+    own = Member.objects.filter(person=by.person).values("id")
+    return [each for each in standing(waiting([workspace]).exclude(asked_by__in=own), by=by) if not each.why_not]
 
 
 def agree(*, by: Principal, identifier: str) -> Raise:
-    """Be the second person: the raise takes effect. Raises Forbidden for whoever asked, CapChanged when the cap was changed since."""
-    with tenancy.within(by.organisation):
+    """Be the second person: the raise takes effect. Raises Forbidden for whoever asked, CapChanged when the cap was changed since.
+
+    When whoever asked may no longer set such a cap, one person alone would raise it: it is withdrawn for good, and raises Conflict.
+    """
+    with tenancy.within(by.organisation, durable=True):  # a withdrawal stands, so the refusal that tells of it is raised after it
         row, before = _open(identifier, by=by)
-        _refuse(why_not(by, row), by, row)
-        if row.seen != (_seen_threshold() if row.level == Raise.Level.THRESHOLD else version(before)):
-            raise _changed(before)
-        _close(row, by, Raise.State.AGREED)
-        if row.level == Raise.Level.THRESHOLD:
-            _write_threshold(by, row.workspace, row.cap_micros, before=row.before_micros, asked_by=row.asked_by)
+        [asked] = standing([row], by=by)
+        _refuse(asked, by)
+        if asked.is_asked_still:
+            _take_effect(row, by, before)
         else:
-            order = _Order(row.workspace, row.level, row.target, row.period, row.cap_micros)
-            _write(by, order, before=before, asked_by=row.asked_by)
+            _withdraw(by, row.level, row.target, reason="whoever asked may no longer set caps")
+    if not asked.is_asked_still:
+        raise organisations.Conflict(
+            f"{asked.asked_by} asked for this and may no longer set caps, so it was withdrawn: one person alone would raise it.",
+            rule="two people",
+            current=f"{asked.asked_by} may not set caps",
+            limit="two people who may",
+            who=_named(asked.partners),
+            next_step="Set the cap yourself; another person then agrees.",
+        )
     return row
+
+
+def _take_effect(row: Raise, by: Principal, before: Cap | None) -> None:
+    if row.seen != (_seen_threshold() if row.level == Raise.Level.THRESHOLD else version(before)):
+        raise _changed(before)
+    _close(row, by, Raise.State.AGREED)
+    if row.level == Raise.Level.THRESHOLD:
+        _write_threshold(by, row.workspace, row.cap_micros, before=row.before_micros, asked_by=row.asked_by)
+    else:
+        order = _Order(row.workspace, row.level, row.target, row.period, row.cap_micros)
+        _write(by, order, before=before, asked_by=row.asked_by)
 
 
 def decline(*, by: Principal, identifier: str, reason: str = "") -> Raise:
     """Leave the cap as it is. Whoever asked takes the raise back; whoever could agree says no."""
     with tenancy.within(by.organisation):
         row, _ = _open(identifier, by=by)
-        if not is_own(row, by=by):
-            _refuse(why_not(by, row), by, row)
-        state, event = (
-            (Raise.State.WITHDRAWN, "cap.raise_withdrawn") if is_own(row, by=by) else (Raise.State.DECLINED, "cap.raise_declined")
-        )
+        [asked] = standing([row], by=by)
+        if not asked.is_own:
+            _refuse(asked, by)
+        state, event = (Raise.State.WITHDRAWN, "cap.raise_withdrawn") if asked.is_own else (Raise.State.DECLINED, "cap.raise_declined")
         _close(row, by, state)
         log.append(event, by=by, subject=row.target, workspace=row.workspace, detail={**_told(row), "reason": reason[:500]})
     return row
@@ -211,6 +260,7 @@ def _write(by: Principal, order: _Order, *, before: Cap | None, asked_by: str = 
         "period": order.period,
         "cap_micros": order.cap_micros,
         "before": before.cap_micros if before else "none",
+        **({"before_period": before.period} if before else {}),
         **({"asked_by": asked_by} if asked_by else {}),
     }
     log.append("cap.set", by=by, subject=order.target, workspace=order.workspace, detail=detail)
@@ -223,23 +273,32 @@ def _write_threshold(by: Principal, workspace: str, micros: money.Micros, *, bef
     log.append("cap.threshold_set", by=by, subject=by.organisation, workspace=workspace, detail=detail)
 
 
-def _ask(by: Principal, order: _Order, *, before: money.Micros, seen: str) -> Raise:
+def _ask(by: Principal, order: _Order, *, before: money.Micros, before_period: str, seen: str) -> Raise:
     """One that waits for the same takes its place from it."""
     _withdraw(by, order.level, order.target)
-    row = Raise.objects.create(id=ids.new("RSE"), **order._asdict(), before_micros=before, seen=seen, asked_by=by.id)
+    row = Raise.objects.create(
+        id=ids.new("RSE"), **order._asdict(), before_micros=before, before_period=before_period, seen=seen, asked_by=by.id
+    )
     log.append("cap.raise_asked", by=by, subject=order.target, workspace=order.workspace, detail=_told(row))
     return row
 
 
-def _withdraw(by: Principal, level: str, target: str) -> None:
-    """What waits here is overtaken."""
+def _withdraw(by: Principal, level: str, target: str, *, reason: str = "overtaken") -> None:
+    """What waits here waits no more."""
     for row in Raise.objects.filter(level=level, target=target, state=Raise.State.OPEN):
         _close(row, by, Raise.State.WITHDRAWN)
-        log.append("cap.raise_withdrawn", by=by, subject=target, workspace=row.workspace, detail={**_told(row), "reason": "overtaken"})
+        log.append("cap.raise_withdrawn", by=by, subject=target, workspace=row.workspace, detail={**_told(row), "reason": reason})
 
 
 def _told(row: Raise) -> dict[str, Any]:
-    return {"raise": row.id, "level": row.level, "period": row.period, "cap_micros": row.cap_micros, "before": row.before_micros}
+    return {
+        "raise": row.id,
+        "level": row.level,
+        "period": row.period,
+        "cap_micros": row.cap_micros,
+        "before": row.before_micros,
+        "before_period": row.before_period,
+    }
 
 
 def _open(identifier: str, *, by: Principal) -> tuple[Raise, Cap | None]:
@@ -259,16 +318,20 @@ def _close(row: Raise, by: Principal, state: str) -> None:
     row.state, row.decided_by = state, by.id
 
 
-def _refuse(reason: str, by: Principal, row: Raise) -> None:
-    if reason:
+def _refuse(asked: Standing, by: Principal) -> None:
+    if asked.why_not:
         raise organisations.Forbidden(
-            reason,
+            asked.why_not,
             rule="two people",
             current=by.id,
             limit=money.dollars(threshold()),
-            who=", ".join(seconds(row)[:5]) or "whoever manages members can give budgets_set",
+            who=_named(asked.partners),
             next_step="Ask one of them to agree.",
         )
+
+
+def _named(partners: Sequence[str]) -> str:
+    return ", ".join(partners[:5]) or "whoever manages members can give budgets_set"
 
 
 def _seen_threshold() -> str:

@@ -73,6 +73,7 @@ class Raise(tenancy.Tenant):
     period = models.TextField(choices=Cap.Period.choices)
     cap_micros = models.BigIntegerField()
     before_micros = models.BigIntegerField()
+    before_period = models.TextField(choices=Cap.Period.choices, default="", db_default="")  # "" where it was decided before this was kept
     seen = models.TextField()
     state = models.TextField(choices=State.choices, default=State.OPEN)
     asked_by = models.TextField()
@@ -183,8 +184,8 @@ class DaySpending(tenancy.Tenant):
 
     class Meta:
         indexes = [
-            models.Index(fields=["organisation_id", "workspace", "month"], name="day_spending_month"),
-            models.Index(fields=["organisation_id", "day"], name="day_spending_day"),
+            models.Index(fields=["organisation_id", "generation", "workspace", "month"], name="day_spending_month"),
+            models.Index(fields=["organisation_id", "generation", "day"], name="day_spending_day"),
         ]
 
 
@@ -199,4 +200,6 @@ class RunSpending(tenancy.Tenant):
     calls = models.IntegerField()
 
     class Meta:
-        indexes = [models.Index(fields=["organisation_id", "workspace", "month", "-amount", "run"], name="run_spending_dearest")]
+        indexes = [
+            models.Index(fields=["organisation_id", "generation", "workspace", "month", "-amount", "run"], name="run_spending_dearest")
+        ]

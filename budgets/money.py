@@ -17,6 +17,14 @@ def dollars(micros: Micros) -> str:
     return f"{sign}${whole:,}.{decimals}"
 
 
+_EACH = {"day": " a day", "month": " a month", "total": " in all"}
+
+
+def in_period(micros: Micros, period: str) -> str:
+    """What may be spent in a period: $40.00 a day, $1,000.00 in all. Of an unknown one the amount alone."""
+    return dollars(micros) + _EACH.get(period, "")
+
+
 def dollars_round(micros: Micros) -> str:
     """A forecast: more digits than it can know would be a lie. Whole dollars above a hundred, cents below, exact below one cent."""
     step = UNIT if abs(micros) >= 100 * UNIT else UNIT // 100 if abs(micros) >= UNIT // 100 else 1

@@ -8,6 +8,13 @@ from django.db import migrations, models
 from audit.tenancy import Isolate
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
+# Of the file as it is today, which this migration runs whatever it was once.
+DROP = """
+DROP FUNCTION IF EXISTS budget_sum_again(text), budget_sum_more(text, int), budget_sum_sweep(text, int, int), budget_sum_begin(text),
+    budget_sum(text, text), budget_sum_into(text, int, text[]);
+DROP VIEW IF EXISTS budgets_booked;
+"""
+
 
 def organisation() -> models.TextField:
     setting = models.Func(
@@ -59,7 +66,7 @@ class Migration(migrations.Migration):
         Isolate("RunSpending", grants=("SELECT",)),
         migrations.RunSQL(
             (SQL / "sums.sql").read_text(),
-            "DROP FUNCTION budget_sum(text, text[]); DROP FUNCTION budget_sum_again(text); DROP VIEW budgets_booked",
+            DROP,
         ),
         migrations.RunSQL((SQL / "ledger.sql").read_text(), migrations.RunSQL.noop),
     ]

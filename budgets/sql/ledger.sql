@@ -40,6 +40,7 @@ BEGIN
                   AND (v_cap IS NULL OR reserved + spent + p_amount <= v_cap)
                 RETURNING id INTO v_window;
                 EXIT WHEN FOUND;
+                IF v_period <> 'total' AND v_zone <> budget_zone(p_organisation) THEN RAISE EXCEPTION 'moved' USING ERRCODE = 'RB002'; END IF;
                 INSERT INTO budgets_window (organisation_id, id, level, target, starts_at, reserved, spent, overrun)
                 VALUES (p_organisation, 'W-' || sayable(14), v_level, v_target, v_start, 0, 0, 0) ON CONFLICT DO NOTHING;
                 IF NOT FOUND THEN  -- the window exists, so it is the cap that said no (or a racer made it just now: look once more)
@@ -58,6 +59,8 @@ BEGIN
         SELECT p_organisation, 'LED-' || sayable(14), p_call, w, 'hold', 'available', 'reserved', p_amount, moment() FROM unnest(v_windows) w;
     EXCEPTION WHEN SQLSTATE 'RB001' THEN
         RETURN v_refusal;  -- the block is rolled back: no level keeps a hold
+    WHEN SQLSTATE 'RB002' THEN  -- the zone changed while this waited for a window, which begins elsewhere now: a second purse would be full again
+        RETURN budget_reserve(p_organisation, p_call, p_run, p_agent, p_workspace, p_run_cap, p_amount, p_price_version);
     END;
     RETURN NULL;
 END $$;
@@ -88,13 +91,17 @@ END $$;
 
 -- budget_rezone: days and months end in another zone from now on. The windows under way keep their money and begin where the new zone says,
 -- so that a change of zone never opens a second purse beside one that is half empty; those of past days and months begin on the same date in
--- the new zone, so that each stays in its month. Returns the zone that was.
+-- the new zone, so that each stays in its month. Returns the zone that was. Locks in this order, as everybody does: the organisation's row,
+-- windows from leaf to root, the sums.
 CREATE OR REPLACE FUNCTION budget_rezone(p_organisation text, p_zone text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_was text; v_old timestamptz; v_new timestamptz; v_period text;
 BEGIN
     SELECT zone INTO v_was FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation FOR UPDATE;
     IF NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = p_zone) THEN RAISE EXCEPTION 'budget_rezone: no zone %', p_zone; END IF;
+    IF p_zone = v_was THEN RETURN v_was; END IF;
+    PERFORM FROM budgets_window WHERE organisation_id = p_organisation AND level <> 'run' AND starts_at > timestamptz 'epoch'
+    ORDER BY array_position(ARRAY['agent', 'workspace', 'organisation'], level), id FOR UPDATE;
     UPDATE agents_organisation SET zone = p_zone WHERE organisation_id = p_organisation AND id = p_organisation;
     FOREACH v_period IN ARRAY ARRAY['day', 'month'] LOOP
         v_old := budget_window_start(v_period, v_was); v_new := budget_window_start(v_period, p_zone);
@@ -109,8 +116,8 @@ BEGIN
           FROM (SELECT id, level, target, (starts_at AT TIME ZONE v_was) AT TIME ZONE p_zone AS begins FROM budgets_window
                 WHERE organisation_id = p_organisation AND level <> 'run' AND starts_at > timestamptz 'epoch'
                   AND starts_at NOT IN (budget_window_start('day', p_zone), budget_window_start('month', p_zone))) p) past
-    WHERE w.organisation_id = p_organisation AND w.id = past.id AND p_zone <> v_was AND w.starts_at <> past.begins;
-    IF p_zone <> v_was THEN PERFORM budget_sum_begin(p_organisation); END IF;
+    WHERE w.organisation_id = p_organisation AND w.id = past.id AND w.starts_at <> past.begins;
+    PERFORM budget_sum_begin(p_organisation);
     RETURN v_was;
 END $$;
 

@@ -44,33 +44,53 @@ BEGIN
     IF p_call <= v_made THEN PERFORM budget_sum_into(p_organisation, v_generation + 1, ARRAY[p_call]); END IF;
 END $$;
 
--- budget_sum_begin: from now on a next generation is made; what was made of one before is dropped.
+-- Whoever changes what the organisation's row says of its sums takes that row first, like budget_rezone, and then the lock of the sums. Bookings
+-- only read the row, once they share the lock: whoever changes it holds the lock alone until that change is seen.
+
+-- budget_sum_begin: from now on a next generation is made; what was made of one before goes before its first piece.
 CREATE OR REPLACE FUNCTION budget_sum_begin(p_organisation text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-DECLARE v_generation int;
 BEGIN
+    PERFORM FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation FOR NO KEY UPDATE;
     PERFORM pg_advisory_xact_lock(hashtextextended('sums:' || p_organisation, 0));
-    UPDATE agents_organisation SET sums_made = '' WHERE organisation_id = p_organisation AND id = p_organisation RETURNING sums INTO v_generation;
-    DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation <> v_generation;
-    DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND generation <> v_generation;
+    UPDATE agents_organisation SET sums_made = '' WHERE organisation_id = p_organisation AND id = p_organisation;
 END $$;
 
--- budget_sum_more: one piece more of the next generation, at most p_calls of them; with the last one it is the one that pages show. Answers
--- whether there is more to do.
+-- budget_sum_sweep: at most p_rows of either table go that are of no generation shown; whether any did. Only while nobody writes to one.
+-- Ordered, so that they are found by an index whatever else there is.
+CREATE OR REPLACE FUNCTION budget_sum_sweep(p_organisation text, p_shown int, p_rows int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_days bigint; v_runs bigint;
+BEGIN
+    DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
+        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation < p_shown ORDER BY generation LIMIT p_rows) UNION ALL
+        (SELECT id FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation > p_shown ORDER BY generation LIMIT p_rows) LIMIT p_rows));
+    GET DIAGNOSTICS v_days = ROW_COUNT;
+    DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND id = ANY (ARRAY(
+        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation < p_shown ORDER BY generation LIMIT p_rows) UNION ALL
+        (SELECT id FROM budgets_runspending WHERE organisation_id = p_organisation AND generation > p_shown ORDER BY generation LIMIT p_rows) LIMIT p_rows));
+    GET DIAGNOSTICS v_runs = ROW_COUNT;
+    RETURN v_days + v_runs > 0;
+END $$;
+
+-- budget_sum_more: one piece more of the next generation, at most p_calls of them; after the last one it is the one that pages show, and what is
+-- older goes, as many rows a piece. Answers whether there is more to do.
 CREATE OR REPLACE FUNCTION budget_sum_more(p_organisation text, p_calls int) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_generation int; v_made text; v_piece text[];
 BEGIN
+    SELECT sums, sums_made INTO v_generation, v_made FROM agents_organisation
+    WHERE organisation_id = p_organisation AND id = p_organisation FOR NO KEY UPDATE;
+    IF coalesce(v_made, '') = '' THEN  -- no call is in a next generation, so bookings write to the one that is shown: they need not wait
+        IF budget_sum_sweep(p_organisation, v_generation, p_calls) THEN RETURN true; END IF;
+        IF v_made IS NULL THEN RETURN false; END IF;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('sums:' || p_organisation, 0));  -- nobody books meanwhile: it would count twice, or not at all
-    SELECT sums, sums_made INTO v_generation, v_made FROM agents_organisation WHERE organisation_id = p_organisation AND id = p_organisation;
-    IF v_made IS NULL THEN RETURN false; END IF;
     SELECT array_agg(call_id) INTO v_piece FROM (SELECT call_id FROM budgets_ledgerentry
         WHERE organisation_id = p_organisation AND call_id > v_made GROUP BY call_id ORDER BY call_id LIMIT p_calls) piece;
     IF v_piece IS NULL THEN
         UPDATE agents_organisation SET sums = v_generation + 1, sums_made = NULL WHERE organisation_id = p_organisation AND id = p_organisation;
-        DELETE FROM budgets_dayspending WHERE organisation_id = p_organisation AND generation = v_generation;
-        DELETE FROM budgets_runspending WHERE organisation_id = p_organisation AND generation = v_generation;
-        RETURN false;
+        RETURN true;
     END IF;
     PERFORM budget_sum_into(p_organisation, v_generation + 1, v_piece);
     UPDATE agents_organisation SET sums_made = v_piece[array_upper(v_piece, 1)] WHERE organisation_id = p_organisation AND id = p_organisation;
@@ -85,5 +105,5 @@ BEGIN
     WHILE budget_sum_more(p_organisation, 5000) LOOP END LOOP;
 END $$;
 REVOKE ALL ON FUNCTION budget_sum_into(text, int, text[]), budget_sum(text, text), budget_sum_begin(text), budget_sum_again(text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION budget_sum_more(text, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION budget_sum_more(text, int), budget_sum_sweep(text, int, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION budget_sum_more(text, int) TO remit_app;

@@ -33,6 +33,7 @@ class Raise(serializers.Serializer[models.Raise]):
     period = serializers.CharField()
     cap_micros = serializers.IntegerField()
     before_micros = serializers.IntegerField()
+    before_period = serializers.CharField()
     state = serializers.CharField()
     asked_by = serializers.CharField()
     asked_at = serializers.DateTimeField()

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from agents import organisations, runs, stops, tools, trends
+from agents import runs, stops, tools, trends
 from agents.models import Agent, Run
 from approvals import inbox
 from budgets import caps, money, purses, reservations
@@ -115,12 +115,11 @@ def _purses(place: Place, agents: Sequence[Agent]) -> Iterator[Item]:
 
 def _raises(place: Place, names: Mapping[str, str]) -> Iterator[Item]:
     """Higher caps that this person may be the second one for."""
-    asked = [row for row in caps.waiting([place.workspace.id])[:FEW] if not caps.why_not(place.principal, row)]
-    people = organisations.names([row.asked_by for row in asked]) if asked else {}
-    for row in asked:
+    for asked in caps.waiting_for(place.principal, place.workspace.id)[:FEW]:
+        row = asked.row
         what = names.get(row.target, row.target) if row.level != "threshold" else "what one person raises caps to"
-        title = f"Raise {what} to {money.dollars(row.cap_micros)} a {row.period}?"
-        about = f"{people.get(row.asked_by, row.asked_by)} asks you to be the second person"
+        title = f"Raise {what} to {money.in_period(row.cap_micros, row.period)}?"
+        about = f"{asked.asked_by} asks you to be the second person"
         yield Item(NOW, row.asked_at, "person", title, f"budgets#{row.id}", about, since=row.asked_at)
 
 

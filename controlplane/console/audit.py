@@ -34,6 +34,8 @@ QUESTIONS = {
 MEDIA = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 MOST_NEW, MOST_DRAWN = 1_000, 200
 SETTLES = datetime.timedelta(minutes=1)  # an entry bears the time of its transaction, and is there when that is over
+# Where an entry says itself what stood before.
+BEFORE = {"cap_micros": "before", "period": "before_period", "two_people_above": "before", "zone": "before"}
 # Where a thing can be looked at, by the prefix of its id.
 PAGES = {"R": "runs", "APR": "approvals", "STP": "stops", "POL": "policies", "AG": "agents", "EV": "audit"}
 _ID = re.compile(r"(R|APR|STP|POL|AG|EV)-[0-9A-Z]{4,40}")
@@ -242,10 +244,10 @@ def _bars(numbers: search.Numbers, asked: dict[str, str]) -> list[tuple[int, int
 def _fields(now: dict[str, Any], was: dict[str, Any], place: Place) -> list[tuple[str, Any, Any, bool, str]]:
     """(name, before, now, whether it differs, the page of the thing that the value names)."""
     found = []
-    for name in sorted({*now, *was} - {"before"}):
+    for name in sorted({*now, *was} - {"before", "before_period"}):
         earlier = was.get(name)
-        if earlier is None and "before" in now and name in {"cap_micros", "zone"}:
-            earlier = now["before"]
+        if earlier is None:
+            earlier = now.get(BEFORE.get(name, ""))
         value = now.get(name)
         found.append(
             (name, earlier, value, earlier is not None and earlier != value, _page_of(value if isinstance(value, str) else "", place))

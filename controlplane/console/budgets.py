@@ -1,6 +1,6 @@
 """Budgets: what each level may spend, did spend and holds, where that leads, and the movements behind every number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from controlplane.console import asked, charts, frame, lists, render
 from controlplane.console.frame import Place
 
 FILTERS = ("show", "window", "month", "day", "name", "agent", "outcome", "run")
+THRESHOLD = "the amount up to which one person raises caps"
 CHIPS = {"show": "movements", "name": "for", "window": "period"}
 OUTCOMES = dict(Run.State.choices)
 PARTS = {"agent": "Agent", str(Call.Kind.MODEL): "Model", str(Call.Kind.TOOL): "Tool", "outcome": "Outcome of the run"}
@@ -40,7 +41,7 @@ def show(request: HttpRequest, place: Place, *, refused: outcomes.Refused | None
         "month": month,
         "now": timezone.now(),
         "over": [purse for purse in found if purse.state == "REACHED"],
-        "raises": waiting(place, found),
+        "raises": waiting(place, _names(found) | {(Raise.Level.THRESHOLD, place.organisation.id): THRESHOLD}),
         "threshold": caps.threshold(),
         "refused": refused.as_dict() if refused else None,
     }
@@ -56,35 +57,20 @@ def show(request: HttpRequest, place: Place, *, refused: outcomes.Refused | None
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A raise with what people call its level, who asked, and why this reader cannot be the second person."""
+    """A raise as this reader stands to it, with what people call its level."""
 
-    row: Raise
+    asked: caps.Standing
     name: str
-    asked_by: str
-    is_own: bool
-    why_not: str
-    partners: Sequence[str]
 
 
-def waiting(place: Place, found: Sequence[purses.Purse]) -> list[Waiting]:
-    """What waits for a second person among these purses."""
-    named = {(purse.balance.level, purse.balance.target): purse.name for purse in found}
-    named[(Raise.Level.THRESHOLD, place.organisation.id)] = "the amount up to which one person raises caps"
-    rows = [row for row in caps.waiting([place.workspace.id]) if (row.level, row.target) in named]
-    if not rows:
-        return []
-    people = organisations.names([row.asked_by for row in rows])
-    return [
-        Waiting(
-            row,
-            named[(row.level, row.target)],
-            people.get(row.asked_by, row.asked_by),
-            caps.is_own(row, by=place.principal),
-            caps.why_not(place.principal, row),
-            caps.seconds(row),
-        )
-        for row in rows
-    ]
+def waiting(place: Place, names: Mapping[tuple[str, str], str]) -> list[Waiting]:
+    """What waits for a second person among these, (level, target) -> what people call it."""
+    rows = [row for row in caps.waiting([place.workspace.id]) if (row.level, row.target) in names]
+    return [Waiting(asked, names[(asked.row.level, asked.row.target)]) for asked in caps.standing(rows, by=place.principal)]
+
+
+def _names(found: Sequence[purses.Purse]) -> dict[tuple[str, str], str]:
+    return {(purse.balance.level, purse.balance.target): purse.name for purse in found}
 
 
 def _numbers(place: Place, own: purses.Purse, month: zones.Month) -> dict[str, Any]:
@@ -143,7 +129,7 @@ def level(request: HttpRequest, place: Place, level: str, target: str) -> HttpRe
         raise Http404
     narrow = _narrow(request.GET.dict())
     context: dict[str, Any] = {"purse": purse, "may_set": may_set(place, level), "is_closed": not _may_read(place, level), "narrow": narrow}
-    context |= {"raises": waiting(place, [purse]), "threshold": caps.threshold()}
+    context |= {"raises": waiting(place, _names([purse])), "threshold": caps.threshold()}
     if not context["is_closed"]:
         query = _query(level, target, narrow)
         rows = list(spending.below(query.rows(), lists.below(request.GET.get("below", "")))[: lists.SHOWN + 1])

@@ -25,7 +25,8 @@ _SAID = {
     "call.denied": "{tool} was denied by what a person had decided about its like; nobody was asked again.",
     "call.voided": "{tool} was voided before it was sent.",
     "cap.set": "The cap of one {level} was set to {cap}.",
-    "cap.raise_asked": "A higher cap of {cap} was asked for one {level}; it waits for a second person.",
+    "cap.raise_asked": "Raising {raised} to {cap} was asked for; it waits for a second person.",
+    "cap.threshold_set": "One person raises caps up to {threshold} a month.",
     "connector.registered": "The connector {slug} was registered.",
     "effect.applied": "{tool} took place{money}.",
     "effect.failed": "{tool} did not take place.",
@@ -79,7 +80,12 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
     if "verdict" in found:
         found["verdict"] = _VERDICTS.get(found["verdict"], found["verdict"])
     if isinstance(detail.get("cap_micros"), int):
-        found["cap"] = money.dollars(detail["cap_micros"])
+        found["cap"] = money.in_period(detail["cap_micros"], str(detail.get("period")))
+    if isinstance(detail.get("two_people_above"), int):
+        found["threshold"] = money.dollars(detail["two_people_above"])
+    if "level" in found:
+        is_threshold = detail["level"] == "threshold"
+        found["raised"] = "the amount up to which one person raises caps" if is_threshold else f"the cap of one {found['level']}"
     spent = detail.get("amount") or detail.get("micros")
     found["money"] = f", {money.dollars(spent)}" if isinstance(spent, int) and spent > 0 else ""
     return found

@@ -131,6 +131,12 @@ def dollars(micros: int | None) -> str:
     return "no cap" if micros is None else money.dollars(micros)
 
 
+@register.filter
+def in_period(micros: int, period: str) -> str:
+    """Micro-units as $40.00 a day."""
+    return money.in_period(micros, period)
+
+
 @register.simple_tag
 def when(moment: datetime.datetime | None) -> SafeString:
     """A time in UTC with its zone; the browser may say it in the reader's own."""

@@ -1,9 +1,11 @@
 """Caps: one person sets them, two raise them above the threshold (ui.md 3.3, P16)."""
 
+import itertools
 import threading
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from agents import organisations, seats
 from audit import log, tenancy
@@ -104,6 +106,99 @@ def test_a_cap_for_good_that_begins_anew_each_month_is_a_raise(two):
     assert isinstance(put(two, 5_000, period="month"), Raise)
     assert isinstance(put(two, 4_000, period="month"), Raise)
     assert isinstance(put(two, 1_000, period="month"), Cap)
+
+
+@pytest.mark.parametrize(("was", "then"), list(itertools.permutations(Cap.Period.values, 2)))
+def test_another_period_begins_anew_so_above_the_threshold_it_takes_two_whichever_it_is(two, was, then):
+    """Only the window of the period in force counts: a purse that is full would be empty again."""
+    two.people["system"] = organisations.system(two.organisation, "tests")
+    put(two, 5_000, by="system", period=was)
+    assert isinstance(put(two, 5_000, period=was), Cap)
+    assert isinstance(put(two, 5_000, period=then), Raise)
+    assert isinstance(put(two, 1_500, period=then), Raise)  # less of it is as new
+    assert isinstance(put(two, 30, period=then), Cap)
+
+
+def test_a_raise_and_its_entries_say_both_sides_with_their_periods(two):
+    put(two, 1_000)
+    asked = put(two, 40, period="day")
+    assert (asked.before_micros, asked.before_period) == (LIMIT, "month")
+    caps.agree(by=two.people["felix"], identifier=asked.id)
+    sides = {"before": LIMIT, "before_period": "month", "cap_micros": 40 * DOLLAR, "period": "day"}
+    with tenancy.within(two.organisation):
+        for event in ("cap.raise_asked", "cap.set"):
+            told = log.entries(event=event)[0].told["detail"]
+            assert {name: told[name] for name in sides} == sides
+        first = list(log.entries(event="cap.set"))[-1].told["detail"]
+    assert (first["before"], "before_period" in first) == ("none", False)
+
+
+LEAVING = {
+    "gone": lambda world, by: organisations.deactivate(by=by, member=world.members["fiona"]),
+    "without the role": lambda world, by: seats.remove(by=by, member=world.members["fiona"], workspace=world.workspace, role="finance"),
+}
+
+
+@pytest.mark.parametrize("leaves", LEAVING)
+def test_what_somebody_asked_who_may_set_caps_no_more_is_withdrawn_and_not_agreed(two, leaves):
+    """Else one present person would raise it."""
+    asked = put(two, 2_000)
+    LEAVING[leaves](two, organisations.system(two.organisation, "tests"))
+    with pytest.raises(organisations.Conflict, match="fiona asked for this") as refused:
+        caps.agree(by=two.people["felix"], identifier=asked.id)
+    said = refused.value.as_dict()
+    assert all(said[name] for name in ("rule", "current", "limit", "who", "next"))
+    assert "felix" in said["who"]
+    assert now(two) == (900, "month")
+    with tenancy.within(two.organisation):
+        assert Raise.objects.get(id=asked.id).state == "WITHDRAWN"
+        entry = log.entries(event="cap.raise_withdrawn")[0]
+    assert (entry.actor_id, entry.told["detail"]["reason"]) == (two.members["felix"].id, "whoever asked may no longer set caps")
+
+
+def test_of_what_holds_everywhere_whoever_asked_must_set_caps_everywhere_still(two):
+    system = organisations.system(two.organisation, "tests")
+    for name in ("fiona", "felix"):
+        seats.grant(by=system, member=two.members[name], workspace=two.other, role="finance")
+    asked = caps.put_threshold(by=two.people["fiona"], workspace=two.workspace.id, micros=2 * LIMIT)
+    assert asked is not None
+    seats.remove(by=system, member=two.members["fiona"], workspace=two.other, role="finance")
+    with pytest.raises(organisations.Conflict, match="withdrawn"):
+        caps.agree(by=two.people["felix"], identifier=asked.id)
+    with tenancy.within(two.organisation):
+        assert caps.threshold() == LIMIT
+
+
+def test_who_waits_for_whom_is_asked_once_however_many_raises_and_workspaces_there_are(two):
+    system = organisations.system(two.organisation, "tests")
+    for name in ("fiona", "felix"):
+        seats.grant(by=system, member=two.members[name], workspace=two.other, role="finance")
+    two.people["system"] = system
+    asked = [put(two, 2_000)]
+    put(two, 900, level="organisation", target=two.organisation, by="system")
+    asked.append(put(two, 9_000, level="organisation", target=two.organisation, by="felix"))
+    put(two, 900, level="agent", target=two.agent.id, by="system")
+    asked.append(put(two, 2_000, level="agent", target=two.agent.id, by="felix"))
+
+    def questions():
+        fiona = two.people["fiona"]
+        with tenancy.within(two.organisation), CaptureQueriesContext(connection) as made:
+            found = [(each.asked_by, each.partners, each.is_own) for each in caps.standing(asked, by=fiona)]
+            partners = caps.partners(fiona, two.workspace.id, "organisation")
+            caps.waiting_for(fiona, two.workspace.id)
+        return len(made), found[:2], partners
+
+    few = questions()
+    assert few[1] == [("fiona", ["felix", "olga"], True), ("felix", ["fiona"], False)]
+    assert few[2] == ["felix"]
+    for number in range(3):
+        place = organisations.create_workspace(by=system, slug=f"w{number}", name="W")
+        for name in ("fiona", "felix"):
+            seats.grant(by=system, member=two.members[name], workspace=place, role="finance")
+    for number in range(9):
+        put(two, 900, level="agent", target=f"AG-{number}", by="system")
+        asked.append(put(two, 2_000, level="agent", target=f"AG-{number}", by="felix"))
+    assert questions() == few
 
 
 def test_a_first_cap_takes_one_person(two):

@@ -209,6 +209,7 @@ def test_a_raise_above_the_threshold_waits_for_a_second_person(desk: Desk) -> No
     assert desk.post("fiona", "/budgets/agent/teller", low, method="PUT")["waits"] is None
     said = desk.post("fiona", "/budgets/agent/teller", high, method="PUT")
     assert (said["cap_micros"], said["waits"]["cap_micros"], said["waits"]["state"]) == (1_000_000, 20_000_000_000, "OPEN")
+    assert (said["waits"]["before_micros"], said["waits"]["before_period"]) == (1_000_000, "month")
     waits = said["waits"]["id"]
     assert waits in [each["id"] for each in desk.get("olga", "/raises")["items"]]
     assert desk.refused("fiona", "POST", f"/raises/{waits}/agree") == "forbidden"

@@ -9,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 
 from agents import contracts, organisations, seats
 from agents.models import Agent
-from audit import outcomes, tenancy
+from audit import log, outcomes, tenancy
 from budgets import caps, money, previews, reservations
+from controlplane.console import sentences
 from tests import world as worlds
 from tests.controlplane import browsing
 
@@ -266,3 +267,105 @@ def test_the_threshold_has_a_page_that_says_what_changing_it_takes(world):
     assert fiona.post("/budgets/two-people", amount="1,200").status_code == 302
     assert world.events()[-1] == "cap.threshold_set"
     assert "1,200.00" in fiona.text("/budgets/two-people")
+
+
+def asked_for(world: worlds.World, by: str, micros: int, *, level: str = "workspace", target: str = "", period: str = "month"):
+    """A cap of $5 a month, and a raise of it that waits."""
+    target = target or world.workspace.id
+    for who, amount, each in ((organisations.system(world.organisation, "tests"), 5_000_000, "month"), (world.people[by], micros, period)):
+        done = caps.put(by=who, workspace=world.workspace.id, level=level, target=target, period=each, cap_micros=amount)
+    return done
+
+
+@pytest.fixture
+def careful(world):
+    """Above $10 a month raising a cap takes two."""
+    caps.put_threshold(by=organisations.system(world.organisation, "tests"), workspace=world.workspace.id, micros=10_000_000)
+    return world
+
+
+def several(world: worlds.World, number: int) -> list[Agent]:
+    return [
+        contracts.register(
+            by=world.people["olga"],
+            workspace=world.workspace,
+            slug=f"a{each}",
+            name="A",
+            owner=world.members["olga"],
+            stage=Agent.Stage.DRAFT,
+        )
+        for each in range(number)
+    ]
+
+
+def test_a_raise_says_both_sides_with_their_periods(careful):
+    row = asked_for(careful, "fiona", 4_000_000, period="day")
+    olga = browsing.browser(careful, "olga")
+    assert "from $5.00 a month to <b>$4.00 a day</b>" in olga.text("/budgets")
+    assert "Leave it at $5.00 a month" in olga.text("/budgets")
+    assert "Raise Desk to $4.00 a day?" in olga.text("/overview")
+    form = browsing.browser(careful, "fiona").text("/budgets/cap", scope=f"workspace/{careful.workspace.id}", amount="4", period="day")
+    assert "another period counts from nothing" in form
+    caps.agree(by=careful.people["olga"], identifier=row.id)
+    with tenancy.within(careful.organisation):
+        entries = [log.entries(event=event)[0] for event in ("cap.raise_asked", "cap.set")]
+    for entry in entries:
+        fields = browsing.browser(careful, "ada").get(f"/audit/{entry.id}").context["fields"]
+        changed = {name: (was, now) for name, was, now, differs, _ in fields if differs}
+        assert (changed["cap_micros"], changed["period"]) == ((5_000_000, 4_000_000), ("month", "day"))
+    assert sentences.of(entries[0]) == "Raising the cap of one workspace to $4.00 a day was asked for; it waits for a second person."
+    assert sentences.of(entries[1]) == "The cap of one workspace was set to $4.00 a day."
+
+
+def test_the_thresholds_raise_is_said_right_and_is_on_no_purses_page(careful):
+    system = organisations.system(careful.organisation, "tests")
+    for name in ("fiona", "olga"):
+        seats.grant(by=system, member=careful.members[name], workspace=careful.other, role="finance")
+    row = caps.put_threshold(by=careful.people["fiona"], workspace=careful.workspace.id, micros=200_000_000)
+    assert row is not None
+    with tenancy.within(careful.organisation):
+        said = [sentences.of(log.entries(event=event)[0]) for event in ("cap.raise_asked", "cap.threshold_set")]
+    assert said == [
+        "Raising the amount up to which one person raises caps to $200.00 a month was asked for; it waits for a second person.",
+        "One person raises caps up to $10.00 a month.",
+    ]
+    olga = browsing.browser(careful, "olga")
+    assert row.id in olga.text("/budgets")
+    for path in [*paths(careful)[1:], f"/budgets/organisation/{careful.organisation}"]:
+        assert row.id not in olga.text(path)
+
+
+def test_raises_cost_the_page_as_many_questions_however_many_wait(careful):
+    agents, fiona = several(careful, 9), browsing.browser(careful, "fiona")
+    asked_for(careful, "olga", 20_000_000)
+    for path in ("/budgets", "/overview"):
+        fiona.text(path)
+    few = [asked_of(fiona, path) for path in ("/budgets", "/overview")]
+    for agent in agents:
+        asked_for(careful, "olga", 20_000_000, level="agent", target=agent.id)
+    assert [asked_of(fiona, path) for path in ("/budgets", "/overview")] == few
+
+
+def asked_of(browser: browsing.Browser, path: str) -> int:
+    with CaptureQueriesContext(connection) as made:
+        browser.text(path)
+    return len(made)
+
+
+def test_what_a_person_may_agree_to_is_not_crowded_out_by_what_they_asked_themselves(careful):
+    for agent in several(careful, 5):
+        asked_for(careful, "olga", 20_000_000, level="agent", target=agent.id)
+    asked_for(careful, "fiona", 20_000_000)
+    page = browsing.browser(careful, "olga").text("/overview")
+    assert "Raise Desk to $20.00 a month?" in page
+    assert "Raise a0" not in page
+
+
+def test_a_raise_whose_asker_left_is_refused_on_the_page_and_waits_no_more(careful):
+    row = asked_for(careful, "fiona", 20_000_000)
+    organisations.deactivate(by=organisations.system(careful.organisation, "tests"), member=careful.members["fiona"])
+    olga = browsing.browser(careful, "olga")
+    answer = olga.post(f"/budgets/raises/{row.id}/agree")
+    assert answer.status_code == 422
+    assert "fiona asked for this and may no longer set caps" in answer.content.decode()
+    assert row.id not in olga.text("/budgets")
