@@ -86,7 +86,7 @@ def once(key: Hashable, ask: Callable[[], Answer]) -> Answer:
 
 # Django gives each foreign key and each text key an index of its own. Every search starts with the organisation, so they would only
 # cost writes.
-_DROP_UNSCOPED = """
+UNSCOPED = """
 DO $$ DECLARE v text; BEGIN
     FOR v IN SELECT indexrelid::regclass::text FROM pg_index
              WHERE indrelid = '{table}'::regclass AND NOT indisunique AND indexrelid::regclass::text ~ '(_like|_[0-9a-f]{{8}})"?$'
@@ -132,7 +132,7 @@ class Isolate(Operation):
                     f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{field.column}_fk" FOREIGN KEY (organisation_id, {field.column}) '
                     f'REFERENCES "{target._meta.db_table}" (organisation_id, id)'
                 )
-        schema_editor.execute(_DROP_UNSCOPED.format(table=table))
+        schema_editor.execute(UNSCOPED.format(table=table))
         if self.fillfactor:
             schema_editor.execute(f'ALTER TABLE "{table}" SET (fillfactor = {self.fillfactor})')
         schema_editor.execute(f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY')

@@ -48,6 +48,15 @@ def test_every_unique_index_of_a_tenant_table_carries_the_organisation() -> None
     assert without == []
 
 
+def test_no_index_of_text_beside_the_organisation_is_left_over() -> None:
+    """Django's own for LIKE would be written with each row and never be read."""
+    assert (
+        rows(f"""select i.indexrelid::regclass from pg_index i where i.indrelid in ({TENANT_TABLES}) and not i.indisunique
+        and i.indexrelid::regclass::text ~ '(_like|_[0-9a-f]{{8}})"?$'""")
+        == []
+    )
+
+
 def test_every_foreign_key_of_a_tenant_table_carries_the_organisation_on_both_sides() -> None:
     keys = rows(f"""
         select k.conrelid::regclass, k.confrelid::regclass, k.conname, exists (
