@@ -92,7 +92,9 @@ def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
 _ROW = (
     *(field.name for field in Request._meta.concrete_fields),
     "plan__digest",
+    "call__name",
     "call__refusal",
+    "call__tool_version__title",
     "call__tool_version__is_reversible",
     "call__tool_version__tool__connector_id",
     "run__agent__slug",
