@@ -59,7 +59,8 @@ def facts(place: Place, key: str, narrow: inbox.Narrow, *, chosen: Collection[st
     own = {key: [row for row in rows if changes.plainly(row) not in alike] for key, rows in plans.items()}
     amiss = {key: [check.text for check in each if check.ok is False and not _has(common, check)] for key, each in made.items()}
     members = _members(place, shown, own, amiss)
-    if chosen is not None or any(check.ok is False for check in common):
+    broken = [check for check in common if check.ok is False]
+    if chosen is not None or broken:
         members = [replace(each, is_chosen=each.request.id in (chosen or ())) for each in members]
     return {
         "members": members,
@@ -67,6 +68,7 @@ def facts(place: Place, key: str, narrow: inbox.Narrow, *, chosen: Collection[st
         "tool": tools.version(place.organisation.id, shown[0].tool_version_id),
         "same": same,
         "common": common,
+        "amiss": broken,
         "soonest": min(each.expires_at for each in shown),
         "are_more": len(found) > len(shown),
         "most": batches.MOST,
@@ -133,11 +135,11 @@ def results(place: Place, text: str) -> list[Result]:
 
 def _result(place: Place, identifier: str, row: Request | None, held: case.Held | None, seen: str) -> Result:
     if row is None:
-        return Result(identifier, None, ok=False, words="is not there")
+        return Result(identifier, None, ok=False, words="is not there.")
     cast = sorted(row.votes.all(), key=lambda vote: (vote.at, vote.id))
     mine = next((vote for vote in cast if vote.member_id == place.principal.id and vote.plan_digest == row.plan.digest), None)
     if mine is not None:
-        return Result(identifier, row, ok=True, words=f"{_PAST[Vote.Verdict(mine.verdict)]} by you")
+        return Result(identifier, row, ok=True, words=f"{_PAST[Vote.Verdict(mine.verdict)].capitalize()} by you.")
     return Result(identifier, row, ok=False, words=f"Not decided by you: {_why_not(row, cast, held, seen)}.")
 
 
