@@ -64,7 +64,9 @@ def lines(found: QuerySet[Request], *, since: datetime.datetime, beyond: tuple[i
     if beyond is not None:
         rows = rows.filter(Q(urgent__gt=beyond[0]) | Q(urgent=beyond[0], first__gt=beyond[1]))
     read = rows.order_by("urgent", "first").values_list("first", "urgent", "number", "oldest", "soonest", *_SHARED)
-    return [Line(*row[:5], _key(*row[5:])) for row in read[:most]]
+    return [
+        Line(first, urgency, number, oldest, soonest, _key(*shared)) for first, urgency, number, oldest, soonest, *shared in read[:most]
+    ]
 
 
 def members(key: str, *, by: Principal, workspace: str) -> QuerySet[Request] | None:

@@ -114,10 +114,12 @@ def _check_all(by: Principal, ballots: Sequence[Ballot], verdict: str, reason: s
 def _outcome(by: Principal, ballot: Ballot, verdict: str, reason: str, *, together: int) -> Outcome:
     try:
         _check_alone(by, ballot.request_id)
-        given = {"request_id": ballot.request_id, "plan_digest": ballot.plan_digest}
-        return Outcome(ballot.request_id, vote(by=by, verdict=verdict, reason=reason, together=together, **given))
+        decided = vote(
+            by=by, request_id=ballot.request_id, verdict=verdict, plan_digest=ballot.plan_digest, reason=reason, together=together
+        )
     except outcomes.Refused as refused:
         return Outcome(ballot.request_id, refused=refused)
+    return Outcome(ballot.request_id, decided)
 
 
 def _check_alone(by: Principal, request_id: str) -> None:

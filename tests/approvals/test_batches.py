@@ -35,7 +35,7 @@ def reversible(world: World, **changes: Any) -> None:
 
 def asks(world: World, amount: int = 50, account: str = "a", **order: Any) -> gate.Admission:
     said = world.start(**order).call("pay", {"account": account, "amount": amount})
-    assert said.status in {"pending_approval", "drafted"}
+    assert said.status == "pending_approval"
     return said
 
 
@@ -64,8 +64,9 @@ def ballots(*given: gate.Admission) -> list[deciding.Ballot]:
 
 def decide(world: World, *given: gate.Admission, name: str = "ann", verdict: str = "APPROVE", reason: str = "") -> list[str]:
     """What became of each, decided as one batch under the name of the first: its state, or the code of the refusal."""
-    chosen = {"by": world.people[name], "ballots": ballots(*given), "verdict": verdict, "reason": reason}
-    return said_of(deciding.batch(workspace=world.workspace.id, key=key(world, given[0]), **chosen))
+    by, chosen = world.people[name], ballots(*given)
+    done = deciding.batch(by=by, workspace=world.workspace.id, key=key(world, given[0]), ballots=chosen, verdict=verdict, reason=reason)
+    return said_of(done)
 
 
 def said_of(done: list[deciding.Outcome]) -> list[str]:
@@ -126,17 +127,17 @@ def another_agent(world: World) -> gate.Admission:
 
 
 def two_humans(world: World) -> gate.Admission:
-    return asks(world, 600)
-
-
-def not_reversible(world: World) -> gate.Admission:
-    reversible(world, is_reversible=False)
-    return asks(world)
+    said = asks(world)
+    with tenancy.within(world.organisation):
+        change(said, required=2)  # under the very rules of the others
+    return said
 
 
 def a_proposal(world: World) -> gate.Admission:
-    contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "DRAFT"})
-    return asks(world)
+    said = asks(world)
+    with tenancy.within(world.organisation):
+        change(said, is_draft=True)
+    return said
 
 
 def snoozed(world: World) -> gate.Admission:
@@ -167,7 +168,6 @@ def over_in_fact(world: World) -> gate.Admission:
         another_set,
         another_agent,
         two_humans,
-        not_reversible,
         a_proposal,
         snoozed,
         asked_for_by_the_reader,
@@ -184,6 +184,16 @@ def test_what_differs_in_this_falls_out_and_is_not_decided_with_the_others(world
     assert decide(world, one, different)[1] == "conflict"
     assert world.request(different.approval).state == "OPEN"
     assert world.events("request.voted", subject=different.approval) == []
+
+
+def test_what_cannot_be_taken_back_is_never_folded(world: World) -> None:
+    plain = [asks(world, 50, account) for account in "ab"]
+    reversible(world)
+    alike = [asks(world, 50, account) for account in "ab"]
+    assert sorted(line.number for line in lines(world)) == [1, 1, 2]
+    assert inside(world, plain[0]) == set()
+    assert inside(world, alike[0]) == {said.approval for said in alike}
+    assert decide(world, *plain) == ["conflict"] * 2
 
 
 @pytest.mark.parametrize("scope", ["organisation", "workspace", "agent", "tool", "connector", "run"])

@@ -289,6 +289,18 @@ def test_a_denial_of_several_gives_its_one_reason_to_each(world: World) -> None:
         assert refusal["reason"] == "Duplicate: Paid on Monday."
 
 
+def test_what_is_approved_is_the_plan_that_the_page_showed(world: World) -> None:
+    reversible(world)
+    given = [asks(world, 50, account) for account in "ab"]
+    shown = detail(shows(world, given[0]))
+    assert all(f'name="plan" value="{said.approval}~{said.plan}"' in shown for said in given)
+    told = after(
+        world, post(world, given, verdict="APPROVE", plan=[f"{given[0].approval}~{'0' * 64}", f"{given[1].approval}~{given[1].plan}"])
+    )
+    assert told.count("its plan changed") == told.count("Approved by you") == 1
+    assert world.request(given[0].approval).state == "OPEN"
+
+
 def test_what_is_not_of_the_batch_cannot_be_slipped_in(world: World, elsewhere: World) -> None:
     plain = asks(world)
     reversible(world)
