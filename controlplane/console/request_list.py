@@ -88,7 +88,7 @@ def _folded(request: HttpRequest, place: Place, narrowed: inbox.Narrow) -> tuple
     since, by, workspace = since or requests.database_now(), place.principal, place.workspace.id
     found, beyond = narrowed.of(inbox.needing(by=by, workspace=workspace)), (urgency, identifier) if identifier else None
     lines = batches.lines(found, since=since, beyond=beyond, most=SHOWN + 1)
-    read = inbox.tab("mine", by=by, workspace=workspace).filter(id__in=[line.first for line in lines[:SHOWN]]).in_bulk()
+    read = inbox.rows([line.first for line in lines[:SHOWN]])
     rows = []
     for line in lines[:SHOWN]:
         if line.first in read:

@@ -61,6 +61,7 @@ def test_enter_in_the_reason_decides_nothing(world: World, page: Page) -> None:
     page.wait_for_url("**/approvals/together/**")
     page.keyboard.press("d")
     page.get_by_label("One reason for all, sent to the agent").fill("No.")
+    expect(page.locator("button[value=APPROVE]")).not_to_have_attribute("aria-disabled", "true")
     asked.clear()
     page.keyboard.press("Enter")
     page.get_by_role("checkbox").first.focus()
