@@ -2,16 +2,37 @@
 
 from collections.abc import Iterable
 
+from django.db.models import Q
+
 from agents import organisations, seats, stops
 from agents.models import Stop
 from approvals.models import Request
 
+# What a switch is of, as a lookup from a request. A key's switch is none of them: what people approved is sent by Remit itself.
+_LOOKUPS = {
+    Stop.Scope.ORGANISATION: "organisation_id",
+    Stop.Scope.WORKSPACE: "workspace_id",
+    Stop.Scope.AGENT: "run__agent_id",
+    Stop.Scope.RUN: "run_id",
+    Stop.Scope.TOOL: "call__tool_version__tool_id",
+    Stop.Scope.CONNECTOR: "call__tool_version__tool__connector_id",
+}
+
+
+def stopped() -> Q:
+    """Which requests have a switch over them, as a condition of a query; an empty one while nothing is stopped.
+
+    Call inside `tenancy.within`.
+    """
+    found = Q()
+    for stop in stops.on():
+        if stop.scope in _LOOKUPS:
+            found |= Q(**{_LOOKUPS[Stop.Scope(stop.scope)]: stop.target})
+    return found
+
 
 def over(requests: Iterable[Request]) -> dict[str, Stop]:
-    """The newest switch over each of these requests that has one, by the request's id. Call inside `tenancy.within`.
-
-    A key's switch is none of them: what people approved is sent by Remit itself.
-    """
+    """The newest switch over each of these requests that has one, by the request's id. Call inside `tenancy.within`."""
     on, found = stops.on(), {}
     for request in requests if on else ():
         covered = _scopes(request)

@@ -92,7 +92,9 @@ def _tab(name: str, *, by: Principal, workspace: str) -> QuerySet[Request]:
 _ROW = (
     *(field.name for field in Request._meta.concrete_fields),
     "plan__digest",
+    "call__name",
     "call__refusal",
+    "call__tool_version__title",
     "call__tool_version__is_reversible",
     "call__tool_version__tool__connector_id",
     "run__agent__slug",
@@ -142,6 +144,11 @@ def beyond(found: QuerySet[Request], column: str, value: Any, identifier: str) -
 def kept(identifiers: Collection[str], *, by: Principal, workspace: str) -> dict[str, Request]:
     """Rows that a reader has before them, whatever became of them. Call inside `tenancy.within`."""
     return {row.id: row for row in shown(Request.objects.filter(sight.requests(by, workspace), id__in=identifiers))}
+
+
+def rows(identifiers: Collection[str]) -> dict[str, Request]:
+    """What a list's rows say of requests that were found as its reader, a moment ago. Call inside `tenancy.within`."""
+    return shown(Request.objects.filter(id__in=identifiers)).in_bulk()
 
 
 def health(*, by: Principal, workspace: str) -> pace.Pace | None:

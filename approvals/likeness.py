@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from django.db.models import Window
+from django.db.models.functions import RowNumber
+
 from agents import runs, tools
 from agents.models import ToolVersion
 from agents.organisations import Principal
@@ -17,7 +20,7 @@ from audit import tenancy
 SHOWN, MEASURED = 5, 50
 FEWEST = 3  # with fewer amounts there is no usual one
 UNUSUAL = 2.0
-SINCE = datetime.timedelta(days=90)
+SINCE, EARLIER = datetime.timedelta(days=90), datetime.timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,37 +76,63 @@ def _number(value: Any) -> int | None:
 
 def of(request: Request, tool: tools.Facts, *, by: Principal) -> Likeness:
     """The request among its like that this person sees: the same tool and agent, the newest first. Call inside `tenancy.within`."""
-    found = Request.objects.filter(
-        sight.requests(by, request.workspace_id),
-        opened_at__gt=request.opened_at - SINCE,
-        opened_at__lt=request.opened_at,
-        run__agent_id=request.run.agent_id,
+    decided = _decided([request], tool, by=by)
+    newest = Request.objects.prefetch_related("votes__member").in_bulk(list(decided)[:SHOWN])
+    similar = [(newest[identifier], its) for identifier, its in list(decided.items())[:SHOWN]]
+    return _among(request, tool, list(decided.values()), similar)
+
+
+def of_batch(found: Sequence[Request], tool: tools.Facts, *, by: Principal) -> dict[str, Likeness]:
+    """The same of requests of one agent and tool, by their ids, with one reading of what was decided. Call inside `tenancy.within`."""
+    amounts = list(_decided(found, tool, by=by).values())
+    return {request.id: _among(request, tool, amounts, []) for request in found}
+
+
+def _decided(found: Sequence[Request], tool: tools.Facts, *, by: Principal) -> dict[str, Amount | None]:
+    """What people decided about the like of these, up to fifty, the newest first: ids and amounts."""
+    newest = max(found, key=lambda request: request.opened_at)
+    rows = Request.objects.filter(
+        sight.requests(by, newest.workspace_id),
+        opened_at__gt=newest.opened_at - SINCE,
+        opened_at__lt=newest.opened_at,
+        run__agent_id=newest.run.agent_id,
         tool_version_id__in=_versions(tool),
         state__in=Request.BY_PEOPLE,
-    )
-    rows = list(found.order_by("-opened_at", "-id").values_list("id", "plan__facts", "call__arguments")[:MEASURED])
-    amounts = {identifier: amount(facts, tool, runs.kept(arguments)) for identifier, facts, arguments in rows}
+    ).order_by("-opened_at", "-id")
+    read = rows.values_list("id", "plan__facts", "call__arguments")[:MEASURED]
+    return {identifier: amount(facts, tool, runs.kept(arguments)) for identifier, facts, arguments in read}
+
+
+def _among(
+    request: Request, tool: tools.Facts, amounts: Sequence[Amount | None], similar: Sequence[tuple[Request, Amount | None]]
+) -> Likeness:
     own = amount(request.plan.facts, tool, runs.kept(request.call.arguments))
-    alike = [one for one in amounts.values() if one is not None and own is not None and one.currency == own.currency]
+    alike = [one for one in amounts if one is not None and own is not None and one.currency == own.currency]
     usual = Amount(int(median(one.minor for one in alike)), alike[0].currency, alike[0].per_unit) if len(alike) >= FEWEST else None
     times = own.minor / usual.minor if own is not None and usual is not None and usual.minor else None
-    newest = Request.objects.prefetch_related("votes__member").in_bulk([identifier for identifier, _, _ in rows[:SHOWN]])
-    similar = [(newest[identifier], amounts[identifier]) for identifier, _, _ in rows[:SHOWN]]
     return Likeness(similar, own, usual, times)
 
 
-def earlier(request: Request) -> list[Request]:
-    """Writes of the same tool that took effect on the same target within 30 days, whoever sees them. Call inside `tenancy.within`."""
-    if not request.plan.entity:
-        return []
-    found = Request.objects.filter(
-        workspace_id=request.workspace_id,
-        opened_at__gt=request.opened_at - datetime.timedelta(days=30),
-        plan__entity=request.plan.entity,
-        call__name=request.call.name,
+def earlier(found: Sequence[Request]) -> dict[str, list[Request]]:
+    """For each of these requests about one tool: its writes that took effect on the same target within 30 days, the newest few.
+
+    Whoever sees them. One statement for any number. Call inside `tenancy.within`.
+    """
+    targets = {request.plan.entity for request in found} - {""}
+    rows = Request.objects.filter(
+        workspace_id=found[0].workspace_id,
+        opened_at__gt=min(request.opened_at for request in found) - EARLIER,
+        plan__entity__in=targets,
+        call__name=found[0].call.name,
         state=Request.State.APPLIED,
-    ).exclude(id=request.id)
-    return list(found.select_related("call", "run__agent").order_by("-opened_at", "-id")[:SHOWN])
+    ).exclude(id__in=[request.id for request in found])
+    nth = Window(RowNumber(), partition_by="plan__entity", order_by=["-opened_at", "-id"])
+    rows = rows.annotate(nth=nth).filter(nth__lte=SHOWN).select_related("plan", "call", "run__agent").order_by("-opened_at", "-id")
+    done = list(rows) if targets else []
+    return {
+        request.id: [row for row in done if row.plan.entity == request.plan.entity and row.opened_at > request.opened_at - EARLIER]
+        for request in found
+    }
 
 
 def newest_end(request: Request, tool: tools.Facts) -> Request | None:

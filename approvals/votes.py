@@ -24,10 +24,19 @@ class Denied(outcomes.Refused):
     code = "denied"
 
 
-def cast(
-    *, by: Principal, request_id: str, verdict: str, plan_digest: str, reason: str = "", denial: denials.Scope = denials.THIS_CALL
+def cast(  # noqa: PLR0913 - what a ballot says
+    *,
+    by: Principal,
+    request_id: str,
+    verdict: str,
+    plan_digest: str,
+    reason: str = "",
+    denial: denials.Scope = denials.THIS_CALL,
+    together: int = 1,
 ) -> Request:
     """One person's decision. With enough approvals the call is handed to a worker; one denial ends it and tells the agent why.
+
+    `together` says how many requests the same click decides; the entries tell it where that is more than this one.
 
     Raises NotFound, NotEligible, AlreadyDecided, Expired, PlanChanged (the digest is not the one that is open), ReasonNeeded, or Stopped
     for an approval under a stop switch: a stop holds what waits, and a denial is possible all the same.
@@ -40,15 +49,13 @@ def cast(
             limit=", ".join(Vote.Verdict.values),
             next_step="Approve or deny.",
         )
+    beside = {"together": together} if together > 1 else {}
     with tenancy.within(by.organisation):
         request = requests.held(by=by, request_id=request_id)
         check(request, by=by, plan_digest=plan_digest)
         if verdict == Vote.Verdict.APPROVE:
             brakes.check(request)
-        if verdict == Vote.Verdict.DENY and not reason.strip():
-            raise requests.ReasonNeeded(
-                "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."
-            )
+        check_reason(verdict, reason)
         try:
             with transaction.atomic():
                 Vote.objects.create(
@@ -64,16 +71,24 @@ def cast(
             raise requests.AlreadyDecided(
                 "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
             ) from error
-        requests.record(request, by=by, event="request.voted", verdict=verdict, plan=plan_digest)
+        requests.record(request, by=by, event="request.voted", verdict=verdict, plan=plan_digest, **beside)
         if verdict == Vote.Verdict.DENY:
-            _deny(request, by=by, reason=reason, denial=denial)
+            _deny(request, by=by, reason=reason, denial=denial, beside=beside)
         elif (
             request.votes.filter(verdict=Vote.Verdict.APPROVE, plan_digest=plan_digest).values("person").distinct().count()
             >= request.required
         ):
-            _approve(request, by=by)
+            _approve(request, by=by, beside=beside)
         request.refresh_from_db()
     return request
+
+
+def check_reason(verdict: str, reason: str) -> None:
+    """Raises ReasonNeeded for a denial that does not say why."""
+    if verdict == Vote.Verdict.DENY and not reason.strip():
+        raise requests.ReasonNeeded(
+            "A denial needs a reason: the agent receives it.", rule="reason", current="empty", limit="a sentence", next_step="Say why."
+        )
 
 
 def check(request: Request, *, by: Principal, plan_digest: str) -> None:
@@ -103,16 +118,16 @@ def check(request: Request, *, by: Principal, plan_digest: str) -> None:
         )
 
 
-def _approve(request: Request, *, by: Principal) -> None:
+def _approve(request: Request, *, by: Principal, beside: dict[str, int]) -> None:
     Request.objects.filter(id=request.id).update(state=Request.State.APPROVED, decided_at=Moment())
     Call.objects.filter(id=request.call_id).update(state=Call.State.APPROVED)
     requests.waited(request)
-    requests.record(request, by=by, event="request.approved", plan=request.plan.digest)
+    requests.record(request, by=by, event="request.approved", plan=request.plan.digest, **beside)
     with connection.cursor() as cursor:
         cursor.execute("select work_ring(%s, 'call.resume', %s)", [by.organisation, request.call_id])
 
 
-def _deny(request: Request, *, by: Principal, reason: str, denial: denials.Scope) -> None:
+def _deny(request: Request, *, by: Principal, reason: str, denial: denials.Scope, beside: dict[str, int]) -> None:
     Request.objects.filter(id=request.id).update(state=Request.State.DENIED, decided_at=Moment(), note=redaction.redact_text(reason)[:2000])
     requests.waited(request)
     refusal = Denied(
@@ -130,7 +145,7 @@ def _deny(request: Request, *, by: Principal, reason: str, denial: denials.Scope
         run=request.run_id,
         call=request.call_id,
         outcome=runs.Outcome(state=Call.State.DENIED, event="request.denied", refusal=refusal.as_dict(), note=reason, wake=True),
-        detail={"request": request.id, "tool": request.call.name, "scope": denial.scope, "ends_run": denial.ends_run},
+        detail={"request": request.id, "tool": request.call.name, "scope": denial.scope, "ends_run": denial.ends_run, **beside},
     )
     denials.remember(request, by=by, scope=denial.scope, reason=redaction.redact_text(reason)[:2000])
     if denial.ends_run:

@@ -40,6 +40,7 @@ api: list[URLPattern | URLResolver] = [
     path("runs/<str:identifier>/steps", at(GET=runs.steps)),
     path("runs/<str:identifier>/finish", at(POST=runs.finish)),
     path("approvals", at(GET=approvals.listed)),
+    path("approvals/decide", at(POST=approvals.decide)),
     path("approvals/<str:identifier>", at(GET=approvals.show)),
     path("approvals/<str:identifier>/votes", at(POST=approvals.vote)),
     path("approvals/<str:identifier>/send-back", at(POST=approvals.send_back)),
@@ -91,6 +92,8 @@ api: list[URLPattern | URLResolver] = [
 ]
 console: list[URLPattern | URLResolver] = [
     path("approvals", pages_approvals.listed),
+    path("approvals/together/<str:key>", pages_approvals.batch),
+    path("approvals/together/<str:key>/decide", pages_approvals.decide),
     path("approvals/<str:identifier>", pages_approvals.detail),
     path("approvals/<str:identifier>/rule", pages_approvals.rule),
     path("approvals/<str:identifier>/<slug:verb>", pages_approvals.act),

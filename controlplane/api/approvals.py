@@ -5,11 +5,11 @@ from typing import Any
 from rest_framework import serializers
 
 from agents import organisations, runs
-from approvals import deadlines, denials, ends, models, remarks, requests, stances
+from approvals import batches, deadlines, denials, ends, models, remarks, requests, stances
 from audit import tenancy
 from controlplane import deciding, guard
-from controlplane.api import inputs, pages
-from controlplane.api.routing import Asked, Said, door
+from controlplane.api import errors, inputs, pages
+from controlplane.api.routing import Asked, Problem, Said, door
 
 TIERS = {1: "ONE", 2: "TWO"}
 
@@ -98,6 +98,33 @@ class NewVote(inputs.Body):
     ends_run = serializers.BooleanField(required=False, default=False)
 
 
+class Ballot(inputs.Body):
+    """One of several requests, and the digest of the plan that was read."""
+
+    id = inputs.Text(max_length=80)
+    plan_digest = inputs.Text(max_length=128)
+
+
+class NewVotes(inputs.Body):
+    """One verdict on several requests. What takes two humans is decided by itself."""
+
+    items = serializers.ListField(child=Ballot(), min_length=1, max_length=batches.MOST)
+    verdict = inputs.Choice(choices=["approve", "deny"])
+    reason = inputs.Text(required=False, default="", allow_blank=True, max_length=2000)
+
+
+class Decided(serializers.Serializer[Any]):
+    """What became of one of them: its state now, or the problem for which nothing was decided."""
+
+    id = serializers.CharField()
+    state = serializers.CharField(required=False)
+    problem = Problem(required=False)
+
+
+class AllDecided(serializers.Serializer[Any]):
+    items = Decided(many=True)
+
+
 class NewHint(inputs.Body):
     """What the agent should change before it proposes again. Counts as no decision."""
 
@@ -181,6 +208,23 @@ def vote(asked: Asked, identifier: str) -> models.Request:
         denial=denials.scope_of(given["scope"].upper(), ends_run=given["ends_run"]),
     )
     return _now(asked, identifier)
+
+
+@door(Said(body=NewVotes, gives=AllDecided))
+def decide(asked: Asked) -> dict[str, Any]:
+    """Approve or deny up to 25 requests, each for the plan with its digest. Each is a vote of its own, as if it came alone: one that is
+    refused says why and keeps none of the others. Requests that take two humans are refused here. A denial needs a reason."""
+    given = asked.body
+    ballots = [deciding.Ballot(item["id"], item["plan_digest"]) for item in given["items"]]
+    done = deciding.each(by=asked.by, ballots=ballots, verdict=given["verdict"].upper(), reason=given["reason"])
+    return {"items": [_decided(outcome) for outcome in done]}
+
+
+def _decided(outcome: deciding.Outcome) -> dict[str, Any]:
+    if outcome.refused is not None:
+        return {"id": outcome.request_id, "problem": errors.problem(outcome.refused.as_dict())}
+    assert outcome.request is not None
+    return {"id": outcome.request_id, "state": outcome.request.state}
 
 
 @door(Said(body=NewHint, gives=ApprovalDetail))

@@ -1,26 +1,21 @@
 """Approvals: the inbox, one request, and everything that a person may answer. Every act is a form; a refusal is said on the page."""
 
-import datetime
 from collections.abc import Callable
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import contracts, tools
-from approvals import deadlines, denials, ends, inbox, remarks, requests, rules, stances
+from agents import tools
+from approvals import batches, deadlines, denials, ends, inbox, remarks, requests, rules, stances
 from approvals.models import Request
-from audit import outcomes, tenancy
+from audit import ids, outcomes, tenancy
 from controlplane import deciding, guard
-from controlplane.console import asked, case, first_steps, frame, lists, render
+from controlplane.console import asked, case, first_steps, frame, render, request_list, together
 from controlplane.console.frame import Place
-from controlplane.templatetags import approvals as filters
-from controlplane.templatetags import ui
 
-SHOWN, MOST_KEPT = 30, 60
-TIERS = {name: ui.tier_word(name) for name in ("ONE", "TWO")}
 Act = Callable[[HttpRequest, Place, Request], object]
 
 
@@ -44,11 +39,15 @@ def _vote(request: HttpRequest, place: Place, opened: Request) -> object:
     verdict = given.get("verdict", "")
     if verdict == "APPROVE":
         guard.require_fresh(request, required=opened.required)
-    reason = ": ".join(part for part in (given.get("chip", ""), given.get("reason", "").strip()) if part)
     scope = denials.scope_of(given.get("scope", denials.CALL), ends_run=given.get("then") == "end")
-    reason = given.get("comment", "") if verdict == "APPROVE" else reason
+    reason = given.get("comment", "") if verdict == "APPROVE" else _reason(given)
     by, digest = place.principal, given.get("plan", "")
     return deciding.vote(by=by, request_id=opened.id, verdict=verdict, plan_digest=digest, reason=reason, denial=scope)
+
+
+def _reason(given: QueryDict) -> str:
+    """Why, as the form of a denial says it: what was chosen, and what was typed."""
+    return ": ".join(part for part in (given.get("chip", ""), given.get("reason", "").strip()) if part)
 
 
 def _send_back(request: HttpRequest, place: Place, opened: Request) -> object:
@@ -171,7 +170,7 @@ def _rule(request: HttpRequest, place: Place, identifier: str, *, refused: outco
 
 def _next(request: HttpRequest, place: Place, identifier: str, verb: str) -> str:
     """Where a person goes on: at the record, or at the next request that needs them when they asked for that."""
-    kept = {name: str(request.GET[name]) for name in (*_FILTERS, "tab", "on") if request.GET.get(name)}
+    kept = request_list.kept(request)
     if verb in {"vote", "send-back", "snooze"} and kept.get("on") == "next":
         with tenancy.within(place.organisation.id, read_only=True):
             following = _following(request, place, identifier)
@@ -181,16 +180,8 @@ def _next(request: HttpRequest, place: Place, identifier: str, verb: str) -> str
 
 def _following(request: HttpRequest, place: Place, identifier: str) -> Request | None:
     """The most urgent request that needs this person, other than this one."""
-    found = _narrow(request).of(inbox.tab("mine", by=place.principal, workspace=place.workspace.id))
+    found = request_list.narrow(request).of(inbox.tab("mine", by=place.principal, workspace=place.workspace.id))
     return inbox.by_urgency(found, requests.database_now()).exclude(id=identifier).first()
-
-
-_FILTERS = ("agent", "tool", "tier", "q")
-
-
-def _narrow(request: HttpRequest) -> inbox.Narrow:
-    found = {name: asked.text(request, name) for name in _FILTERS}
-    return inbox.Narrow(found["agent"], found["tool"], found["tier"] if found["tier"] in TIERS else "", found["q"])
 
 
 def _get(place: Place, identifier: str) -> Request:
@@ -200,7 +191,7 @@ def _get(place: Place, identifier: str) -> Request:
 def _show(
     request: HttpRequest, place: Place, opened: Request | None, *, refused: outcomes.Refused | None = None, verb: str = ""
 ) -> HttpResponse:
-    target = request.headers.get("HX-Target", "") if request.headers.get("HX-Request") == "true" else ""
+    target = _target(request)
     context: dict[str, Any] = {
         "has_detail": opened is not None,
         "refused": refused.as_dict() if refused else None,
@@ -210,16 +201,16 @@ def _show(
     }
     status = render.status_of(refused) if refused else 200
     if target != "detail":
-        context |= _list(request, place)
+        context |= request_list.of(request, place)
     if opened is None and target == "" and context["tab"] == "mine" and context["rows"]:
         opened = requests.get(context["rows"][0].id, by=place.principal)
     if opened is not None and target != "list":
         seen = request.POST.get("plan", "")[:128] if refused else asked.text(request, "seen", longest=128)
         context |= case.facts(place, opened, view=asked.text(request, "view"), seen=seen, fresh=guard.is_fresh(request))
-        query = {name: request.GET.get(name, "") for name in (*_FILTERS, "tab", "on", "view") if request.GET.get(name)}
+        kept, view = request_list.kept(request), request.GET.get("view")
         context |= {
-            "query": urlencode(query),
-            "view_query": urlencode({name: value for name, value in query.items() if name != "view"}),
+            "query": urlencode({**kept, "view": view} if view else kept),
+            "view_query": urlencode(kept),
             "tries": first_steps.tries(request, place),
             "unfolded": request.GET.get("unchanged") == "1",
             "next_one": _following(request, place, opened.id) if opened.state != Request.State.OPEN else None,
@@ -228,94 +219,52 @@ def _show(
     return render.page(request, "approvals/inbox.html", context, fragment=target if target in {"list", "detail"} else "", status=status)
 
 
-# The list -----------------------------------------------------------------------------------------------------------------
+def _target(request: HttpRequest) -> str:
+    """The part of the page that is asked for by itself, or nothing."""
+    return request.headers.get("HX-Target", "") if request.headers.get("HX-Request") == "true" else ""
 
 
-def _list(request: HttpRequest, place: Place) -> dict[str, Any]:
-    tab = asked.text(request, "tab") or ("mine" if place.may("approvals_decide") else "all")
-    tab = tab if tab in {*inbox.TABS, "snoozed"} else "all"
-    narrow, by, workspace = _narrow(request), place.principal, place.workspace.id
-    every = inbox.tab(tab, by=by, workspace=workspace)
-    found, column, since = _ordered(request, narrow.of(every), tab)
-    rows = list(found[: SHOWN + 1])
-    more, rows = len(rows) > SHOWN, rows[:SHOWN]
-    following = asked.address(request, below=_cursor(rows[-1], column, since), at=None, keep=None) if more else ""
-    shown = _with_held(place, _with_kept(request, place, rows))
-    chosen = {name: value for name, value in zip(_FILTERS, (narrow.agent, narrow.tool, narrow.tier, narrow.text), strict=True) if value}
-    said = {**chosen, "tab": tab, **({"on": "next"} if request.GET.get("on") == "next" else {})}
-    below = asked.text(request, "below")
-    return {
-        "tabs": inbox.TABS,
-        "tab": tab,
-        "rows": shown,
-        "counts": inbox.counts(by=by, workspace=workspace),
-        "keep": "".join(f"&keep={row.id}" for row in rows) if tab in {"mine", "waiting"} else "",
-        "next_page": following,
-        "is_first": not below,
-        "first_page": asked.address(request, below=None, keep=None),
-        "chips": [(name, value, asked.address(request, **{name: None, "below": None, "keep": None})) for name, value in chosen.items()],
-        "chosen": chosen,
-        "unfiltered": inbox.counted(tab, by=by, workspace=workspace) if chosen and not rows else 0,
-        "agents": list(contracts.slugs(workspace).values()),
-        "tools": list(tools.names(workspace, writes=True).values()),
-        "tiers": TIERS,
-        "health": inbox.health(by=by, workspace=workspace),
-        "by_rule": inbox.by_rule(by=by, workspace=workspace) if request.GET.get("rules") == "1" else None,
-        "with_rules": asked.address(request, rules="1", keep=None),
-        "deciders": [] if place.may("approvals_decide") else [member.name for member in inbox.deciders(workspace)[:8]],
-        "last": inbox.last_decision(by=by, workspace=workspace) if not rows else None,
-        "stay": asked.address(request, on=None if request.GET.get("on") == "next" else "next", keep=None),
-        "list_query": urlencode(said),
-        "refresh": urlencode({**said, "below": below} if below else said),
-    }
+# Identical requests, decided together -------------------------------------------------------------------------------------
 
 
-def _ordered(request: HttpRequest, found: Any, tab: str) -> tuple[Any, str, datetime.datetime]:
-    """The rows in their order, below the row that the reader has seen last."""
-    since, urgency, identifier = _below(asked.text(request, "below"))
-    column = "urgency" if tab in {"mine", "waiting", "snoozed"} else "decided_at" if tab == "decided" else "opened_at"
-    since = since or requests.database_now()
-    found = inbox.by_urgency(found, since) if column == "urgency" else inbox.by_time(found, column)
-    if identifier:
-        found = inbox.beyond(found, column, urgency if column == "urgency" else since, identifier)
-    return found, column, since
+@require_safe
+@frame.page("approvals_decide", at="approvals")
+def batch(request: HttpRequest, place: Place, key: str) -> HttpResponse:
+    """Identical requests beside each other, and what became of those that were decided."""
+    return _show_batch(request, place, key)
 
 
-def _below(text: str) -> tuple[datetime.datetime | None, int, str]:
-    """The moment the reader began to page (or of the row), its urgency and its id; a stranger's text is no row."""
-    parts = lists.unpacked(text, str, int, str)
-    at = lists.time_of(parts[0]) if parts else None
-    return (at, parts[1], parts[2]) if parts and at else (None, 0, "")
+@require_POST
+@frame.page("approvals_decide", at="approvals")
+def decide(request: HttpRequest, place: Place, key: str) -> HttpResponse:
+    """One verdict on each that was chosen, for the plan that the page showed. One that cannot be decided loses none of the others."""
+    given = request.POST
+    read = dict(each.partition("~")[::2] for each in given.getlist("plan"))
+    ballots = [deciding.Ballot(one[:80], read.get(one, "")[:128]) for one in dict.fromkeys(given.getlist("chosen"))]
+    verdict, reason = given.get("verdict", ""), _reason(given)
+    try:
+        deciding.batch(by=place.principal, workspace=place.workspace.id, key=key, ballots=ballots, verdict=verdict, reason=reason)
+    except outcomes.Refused as no:
+        refused = no
+    else:
+        done = ".".join(together.mark(ballot.request_id, ballot.plan_digest) for ballot in ballots)
+        return redirect(f"{place.root}/approvals/together/{key}?{urlencode({**request_list.kept(request), 'done': done})}")
+    with tenancy.within(place.organisation.id, read_only=True):
+        return _show_batch(request, place, key, refused=refused)
 
 
-def _cursor(row: Any, column: str, since: datetime.datetime) -> str:
-    at = since if column == "urgency" else getattr(row, column) or since
-    return lists.packed(at.isoformat(), row.urgency if column == "urgency" else 0, row.id)
-
-
-def _with_held(place: Place, rows: list[Request]) -> list[Request]:
-    """Each with the stop that is on over it, and who has it in hand."""
-    held, claims = case.held(rows, place), stances.claims(rows)
-    for row in rows:
-        row.claim = claims.get(row.id)  # type: ignore[attr-defined]
-        row.held = held.get(row.id)  # type: ignore[attr-defined]
-    return rows
-
-
-def _with_kept(request: HttpRequest, place: Place, rows: list[Request]) -> list[Request]:
-    """Rows that left the list while it was looked at stay where they were, greyed, until the reader moves on (R7)."""
-    before = [
-        identifier
-        for identifier in request.GET.getlist("keep")[:MOST_KEPT]
-        if identifier.isascii() and identifier.isprintable() and len(identifier) < 40
-    ]
-    gone = [identifier for identifier in before if identifier not in {row.id for row in rows}]
-    if not gone:
-        return rows
-    left = inbox.kept(gone, by=place.principal, workspace=place.workspace.id)
-    for place_, identifier in enumerate(before):
-        if identifier in left and left[identifier].state != Request.State.OPEN:
-            row = left[identifier]
-            row.left_as = filters.decider(row) or row.get_state_display().lower()  # type: ignore[attr-defined]
-            rows.insert(min(place_, len(rows)), row)
-    return rows
+def _show_batch(request: HttpRequest, place: Place, key: str, *, refused: outcomes.Refused | None = None) -> HttpResponse:
+    if ids.prefix_of(key) != "B":
+        raise Http404
+    target, kept = _target(request), request_list.kept(request)
+    context: dict[str, Any] = {"has_detail": True, "key": key, "opened_id": key, "query": urlencode(kept), "given": request.POST}
+    context |= {"refused": refused.as_dict() if refused else None, "after": kept.get("on", "")}
+    if target != "detail":
+        context |= request_list.of(request, place)
+    if target != "list":
+        done = asked.text(request, "done", longest=40 * batches.MOST)
+        context |= together.facts(place, key, request_list.narrow(request), chosen=request.POST.getlist("chosen") if refused else None)
+        context |= {"results": together.results(place, done), "done": done}
+        context["next_one"] = None if context["members"] else _following(request, place, "")
+    status = render.status_of(refused) if refused else 200
+    return render.page(request, "approvals/inbox.html", context, fragment=target if target in {"list", "detail"} else "", status=status)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents import conditions, organisations, policies, runs, sight, stops, tools
-from agents.models import Agent, Call, Run, Stop
+from agents import conditions, organisations, runs, sight, stops, tools
+from agents.models import Call, Run, Stop
 from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, stances, tiers, votes
-from approvals import sight as request_sight
 from approvals.models import Remark, Request, Vote
 from audit import log
-from budgets import money, reservations
-from controlplane.console import changes, lists
+from budgets import reservations
+from controlplane.console import changes, checks, lists
 from controlplane.console.frame import Place
 
 CHIPS = ("Wrong amount", "Wrong customer or record", "Against our rules", "Duplicate", "Not enough evidence")
@@ -27,15 +26,6 @@ CLASSES = {
 }
 _PAST = {Vote.Verdict.APPROVE: ("check", "approved"), Vote.Verdict.DENY: ("cross", "denied")}
 _REMARKS = {Remark.Kind.COMMENT: "person", Remark.Kind.EXTENSION: "clock", Remark.Kind.HINT: "loop"}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: is it so, in words, and when it was looked at. `ok` is None where it cannot be known."""
-
-    ok: bool | None
-    text: str
-    at: datetime.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +68,9 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "reach": _facts(opened).get("reach") or {},
         "undo": _facts(opened).get("undo"),
         "reads": _reads(opened),
-        "said": _said(opened.call),
+        "said": said(opened.call),
         "touched": _touched(place, opened, tool),
-        "checks": _checks(place, opened, tool, like),
+        "checks": checks.of(place, [opened])[opened.id],
         "like": like,
         "votes": cast,
         "effect": effect,
@@ -174,7 +164,7 @@ def _payload(opened: Request, tool: tools.Facts, view: str, seen: str) -> dict[s
 # Why, and where -------------------------------------------
 
 
-def _said(call: Call) -> str:
+def said(call: Call) -> str:
     """What the agent wrote as its reason, if its tool takes one. It is shown as the agent's words and nothing more."""
     arguments = runs.kept(call.arguments)
     return next((str(arguments[name]) for name in WORDS if isinstance(arguments, dict) and arguments.get(name)), "")
@@ -210,55 +200,13 @@ def _touched(place: Place, opened: Request, tool: tools.Facts) -> list[tuple[str
     found += [("Access", "write"), ("If a process dies", CLASSES.get(tool.connector_class, tool.connector_class))]
     if last is not None and last.decided_at is not None:
         done = "took effect" if last.state == Request.State.APPLIED else "failed"
-        which = f" ({last.id})" if _seen(place, [last]) else ""
+        which = f" ({last.id})" if checks.seen(place, [last]) else ""
         return [*_plainly(found), ("Last time", f"{done}{which}", last.decided_at)]
     return _plainly(found)
 
 
 def _plainly(found: Sequence[tuple[str, str]]) -> list[tuple[str, str, datetime.datetime | None]]:
     return [(name, value, None) for name, value in found if value]
-
-
-def _seen(place: Place, found: Sequence[Request]) -> list[str]:
-    """The ids of those that this reader sees."""
-    return [row.id for row in found if request_sight.of_run(row.run, by=place.principal)]
-
-
-# Checks -------------------------------------------
-
-
-def _checks(place: Place, opened: Request, tool: tools.Facts, like: likeness.Likeness) -> list[Check]:
-    """As they are now; the target as it was when it was last read. All of them are made again when it is approved and when it is sent."""
-    now, agent = requests.database_now(), opened.run.agent
-    active, _ = policies.in_force(opened.organisation_id, opened.workspace_id)
-    same = active is not None and active.id == opened.policy_set_id
-    target = (
-        "Target unchanged since the plan was made" if opened.plan.before_digest else "This tool's target cannot be read, so nobody knows"
-    )
-    balance = reservations.balance("workspace", place.workspace.id)
-    left = f"; the workspace has {money.dollars(balance.left)} left this {balance.period}" if balance.left is not None else ""
-    held = "A proposal holds no money until it is applied" if opened.is_draft else f"{money.dollars(opened.call.reserved_micros)} held"
-    earlier = likeness.earlier(opened)
-    which = ", ".join(_seen(place, earlier[:3])) or f"{len(earlier)} times in 30 days"
-    twice = f"{opened.plan.entity} was changed by this tool before: {which}"
-    stop = brakes.over([opened]).get(opened.id)
-    rule = ", ".join(opened.policies) or "no rule"
-    return [
-        Check(ok=True, text=f"Arguments fit the schema of {opened.call.name}", at=opened.opened_at),
-        Check(bool(opened.plan.before_digest) or None, target, opened.checked_at or opened.plan.created_at),
-        Check(same, f"Rules in force are those it was asked under ({rule})" if same else "The rules changed since: it would be void", now),
-        Check(ok=True, text=f"{held}{left}", at=now),
-        Check(not earlier, twice if earlier else "No earlier write of this tool on the same target in 30 days", now),
-        Check(
-            opened.run.loop_flagged_at is None, "The run repeats itself" if opened.run.loop_flagged_at else "The loop guard is quiet", now
-        ),
-        Check(stop is None, f"Stopped by a person: {stop.reason}" if stop else "No stop switch is on for it", now),
-        Check(
-            agent.state == Agent.State.ACTIVE and agent.stage != Agent.Stage.READ_ONLY,
-            f"Agent is {agent.get_state_display().lower()}, stage {agent.get_stage_display().lower()}",
-            now,
-        ),
-    ]
 
 
 # Who -------------------------------------------

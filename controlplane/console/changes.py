@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from budgets import money
@@ -46,6 +46,31 @@ def rows(changes: Sequence[Mapping[str, Any]], seen: Sequence[Mapping[str, Any]]
             continue
         found.append(_row(change, is_new=is_new))
         last = change
+    return found
+
+
+def shared(plans: Sequence[Sequence[Row]]) -> list[Row]:
+    """The rows that each of several plans has, whatever it is about. One plan shares nothing."""
+    if len(plans) < 2:
+        return []
+    others = [{plainly(row) for row in rows} for rows in plans[1:]]
+    return [row for row in plans[0] if all(plainly(row) in other for other in others)]
+
+
+def plainly(row: Row) -> Row:
+    """The row without the entity it is about: equal where two plans change the same in the same way."""
+    return replace(row, entity="", is_new=False)
+
+
+def fitting(rows: Sequence[Row], *, most: int, characters: int) -> list[Row]:
+    """The first of these rows that can be read where many plans stand beside each other; whole rows, so nobody reads half a change."""
+    found: list[Row] = []
+    for row in rows[:most]:
+        sides = (*row.before, *row.after)
+        characters -= sum(len(text) for _, text in sides)
+        if characters < 0 or any(kind == "rest" for kind, _ in sides):
+            break
+        found.append(row)
     return found
 
 

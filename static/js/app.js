@@ -85,7 +85,7 @@ window.Remit = (function () {
   // What would be approved must have been on screen for 0.7 s; saying no does not wait.
   var armed = false, plan = "", turn = 0;
   function arm() {
-    var shown = one("form [name=plan]"), now = shown ? location.pathname + shown.value : "", mine;
+    var shown = all("form [name=plan]").map(function (e) { return e.value; }).join(), now = shown && location.pathname + shown, mine;
     if (now !== plan) {
       plan = now; armed = false; mine = ++turn;
       if (plan) requestAnimationFrame(function () { requestAnimationFrame(function () { setTimeout(function () { if (mine === turn) { armed = true; mark(); } }, 700); }); });

@@ -79,6 +79,10 @@
   key("k", "Previous row", function () { move(-1); }, function () { return links().length > 0; });
   key("Enter", "Open the row", null, function () { return links().length > 0; });
   key("Space", "Peek: the row beside the list", function () { var a = row(); if (!a) return false; if (side && !side.hidden && from === a) unpeek(); else peek(a); }, function () { return links().length > 0 && !R.one(".list .item"); });
+  key("Shift A", "Decide identical requests together: the folded row", function () {
+    var found = links(), a = found[at(found)];
+    if (a && a.dataset.together !== undefined) location = a.href; else R.toast("Go to a folded row first, with J and K");
+  }, function () { return !!R.one(".item[data-together]"); });
   key("[", "Previous in the list it was opened from", function () { go(near.before); }, function () { return !!near; });
   key("]", "Next in the list it was opened from", function () { go(near.after); }, function () { return !!near; });
   key(".", "Copy the link", function () { var a = row(); R.copy(a ? a.href : location.href, "Link"); });

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from controlplane import gate
 from controlplane.console import agent_tabs, tool_tabs
 from tests import world as worlds
+from tests.approvals.test_batches import asks, key, reversible
 from tests.controlplane import browsing, processes
 from tests.world import World
 
@@ -98,6 +99,13 @@ def visit(chromium: Browser, port: int, world: World, name: str, *, script: bool
     return seen
 
 
+def alike(world: World) -> str:
+    """The page of two identical requests that may be decided together."""
+    reversible(world)
+    said = [asks(world, 50, account) for account in "ab"]
+    return f"approvals/together/{key(world, said[0])}"
+
+
 def held(world: World) -> gate.Admission:
     said = world.start(title="A payment").call("pay", {"account": "a", "amount": 50, "note": "Charged twice."})
     assert said.status == "pending_approval"
@@ -165,13 +173,14 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(desk: int, chromium: Bro
     world = worlds.make()
     said = held(world)
     world.start().call("pay", {"account": "a", "amount": 5})
+    together = alike(world)
     found: list[str] = []
     for name in ("ann", "olga"):
         for width in WIDTHS:
             seen = visit(chromium, desk, world, name, width=width, theme=theme)
             run = f"runs/{world.request(said.approval).run_id}"
             deeper = [*DEEPER, f"{run}/report", f"{run}?tab=raw", f"members/{world.members['ann'].id}"]
-            for page in [*PAGES, f"approvals/{said.approval}", run, *(deeper if name == "olga" and width != 768 else [])]:
+            for page in [*PAGES, f"approvals/{said.approval}", together, run, *(deeper if name == "olga" and width != 768 else [])]:
                 answer = seen.page.goto(f"{seen.root}/{page}")
                 if answer is None or answer.status == 404:
                     continue  # not this role's page

@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 import psycopg
 from django.test import Client
 
-from agents import organisations, policies, stops
+from agents import contracts, organisations, policies, stops, tools
+from approvals import batches, requests
 from audit import log, tenancy
 from budgets import caps
 from controlplane import urls
@@ -29,6 +30,7 @@ def but(*roles: str) -> frozenset[str]:
 
 
 DECISIONS, MONEY, RULES = but("finance", "viewer"), but("approver", "viewer"), but("finance", "viewer")
+DECIDERS = frozenset({"approver"})
 ACCESS, WHOLE_LOG = but("approver", "finance", "viewer"), frozenset({"owner", "admin", "security", "auditor"})
 # Pattern of an address -> the roles it opens for; for all others there is nothing.
 # Runs open for finance with what they cost alone: tests/agents/test_reading.py.
@@ -36,6 +38,7 @@ PAGES: dict[str, frozenset[str]] = {
     "overview": EVERYBODY,
     "go": EVERYBODY,
     "approvals": DECISIONS,
+    "approvals/together/<str:key>": DECIDERS,
     "approvals/<str:identifier>": DECISIONS - {"builder"},  # the one of the estate is of somebody else's agent
     "runs": EVERYBODY,
     "runs/<str:identifier>": EVERYBODY,
@@ -73,6 +76,7 @@ STOPPERS = frozenset({"owner", "admin", "security", "builder"})
 # Pattern that a form posts to -> the roles that may be shown the form.
 ACTS: dict[str, frozenset[str]] = {
     "approvals/<str:identifier>/<slug:verb>": DECISIONS,  # which verbs is a matter of the request and the person
+    "approvals/together/<str:key>/decide": DECIDERS,
     "runs/export": EVERYBODY,
     "runs/<str:identifier>/stop": STOPPERS,
     "stops/engage": STOPPERS,
@@ -139,10 +143,13 @@ def furnish() -> Estate:
     over = world.start(title=HOSTILE, reference="TCK-1")  # a reference becomes a header of the upstream, so it is plain here
     over.call("get_account", {"account": "a"})
     over.call("pay", {"account": "a", "amount": 901})
+    olga, sam = world.people["olga"], world.people["sam"]
+    tools.confirm(by=olga, name="pay", workspace=world.workspace, classification={"is_reversible": True})
+    world.publish()
     held = world.start(title="Pay Anna back", reference="TCK-2")
     asked = held.call("pay", {"account": "a", "amount": 50})
+    world.start(title=HOSTILE).call("pay", {"account": "b", "amount": 50})  # and one like it
     world.approve(world.start().call("pay", {"account": "a", "amount": 60}), "ann")
-    olga, sam = world.people["olga"], world.people["sam"]
     caps.put(by=olga, workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="month", cap_micros=90_000_000)
     caps.put_threshold(by=organisations.system(world.organisation, "tests"), workspace=world.workspace.id, micros=0)
     fiona = world.people["fiona"]
@@ -150,11 +157,14 @@ def furnish() -> Estate:
         by=fiona, workspace=world.workspace.id, level="workspace", target=world.workspace.id, period="day", cap_micros=90_000_000
     )
     draft = policies.propose(by=sam, workspace=world.workspace, text=worlds.POLICIES + "\n// later")
-    stop = stops.engage(by=sam, scope="agent", target=world.agent.id, reason=HOSTILE)
+    clerk = contracts.register(by=olga, workspace=world.workspace, slug="clerk", name="Clerk", owner=world.members["olga"])
+    stop = stops.engage(by=sam, scope="agent", target=clerk.id, reason=HOSTILE)
     with tenancy.within(world.organisation):
         entry = next(iter(log.entries(workspace=world.workspace.id)))
+        key = batches.key_of(requests.get(asked.approval, by=world.people["ann"]))
     ids = {
         "approvals": asked.approval,
+        "<str:key>": key,
         "runs": held.run.id,
         "policies": draft.id,
         "budgets": waits.id,

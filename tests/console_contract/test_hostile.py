@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from agents import contracts, directory, drafts, identity, offers, organisations, policies, runs, seats, stops, tools, views
 from agents.models import Run, Step
 from agents.organisations import Principal
-from approvals import denials, ends, remarks, votes
+from approvals import batches, denials, ends, remarks, requests, votes
 from audit import tenancy
 from controlplane import runner
 from controlplane.console import agent_tabs, inspector, tool_tabs
@@ -128,8 +128,11 @@ def _poison(estate: Estate, mark: Marks) -> None:  # noqa: PLR0915 - a field eac
     run.call("pay", {"account": "a", "amount": "much", "note": mark("argument of a wrong shape")})
     run.call("pay", {"account": "a", "amount": 5, mark("name of an argument")[:60]: "x"})
     waiting = run.call("pay", {"account": "a", "amount": 50, "note": mark("argument of a write")})
+    run.call("pay", {"account": "b", "amount": 50, "note": mark("argument of one like it")})
     remarks.comment(by=acting, request_id=waiting.approval, text=mark("comment"))
-    estate.ids |= {"approvals": waiting.approval, "runs": run.run.id}
+    with tenancy.within(world.organisation):
+        key = batches.key_of(requests.get(waiting.approval, by=ann))
+    estate.ids |= {"approvals": waiting.approval, "<str:key>": key, "runs": run.run.id}
 
     def decided(amount: int) -> Any:
         asked = run.call("pay", {"account": "b", "amount": amount})

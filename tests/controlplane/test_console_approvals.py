@@ -102,7 +102,7 @@ def test_a_filter_is_in_the_address_and_can_be_taken_off(world: World) -> None:
 
 
 def test_paging_shows_every_request_once_in_one_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controlplane.console.approvals.SHOWN", 2)
+    monkeypatch.setattr("controlplane.console.request_list.SHOWN", 2)
     run = world.start()
     made = {ask(world, amount, run=run).approval for amount in range(50, 55)}
     client = signed_in(world, "ann")
@@ -185,7 +185,7 @@ def test_what_was_decided_elsewhere_stays_in_its_place_greyed_with_the_name(worl
 def test_a_live_list_stays_on_the_reader_s_page_and_forgets_what_left_when_they_move_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controlplane.console.approvals.SHOWN", 2)
+    monkeypatch.setattr("controlplane.console.request_list.SHOWN", 2)
     run, client, live = world.start(), signed_in(world, "ann"), {"HX-Request": "true", "HX-Target": "list"}
     said = {each.approval: each for each in (ask(world, amount, run=run) for amount in range(50, 55))}
     pages = [f"{root_of(world)}/approvals?tab=mine"]

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agents import vocabulary
 from agents.models import Agent, Call, Effect, PolicySet, Run, ToolVersion
-from approvals import denials, tiers
+from approvals import batches, denials, tiers
 from approvals.models import Request, Terms
 from audit import events
 from budgets.models import Limits
@@ -256,3 +256,4 @@ def test_limits_are_the_defaults() -> None:
     assert said["Any other body"] == f"{hop.MAX_LOAD >> 20} MiB"
     assert said["Waiting on one request: `GET /api/v1/calls/{id}?wait=`"] == f"{calls.LONGEST_WAIT_S} seconds"
     assert said["Waiting on one request: `approvals_wait`"] == f"{listing.WAIT_MOST_S} seconds"
+    assert said["Requests that are decided together"] == str(batches.MOST)
