@@ -45,6 +45,7 @@ api: list[URLPattern | URLResolver] = [
     path("approvals/<str:identifier>/send-back", at(POST=approvals.send_back)),
     path("approvals/<str:identifier>/claim", at(POST=approvals.claim)),
     path("approvals/<str:identifier>/unclaim", at(POST=approvals.unclaim)),
+    path("approvals/<str:identifier>/hand-over", at(POST=approvals.hand_over)),
     path("approvals/<str:identifier>/extend", at(POST=approvals.extend)),
     path("approvals/<str:identifier>/check", at(POST=approvals.check)),
     path("approvals/<str:identifier>/withdraw", at(POST=approvals.withdraw)),

@@ -69,6 +69,10 @@ def _unclaim(_request: HttpRequest, place: Place, opened: Request) -> object:
     return stances.unclaim(by=place.principal, request_id=opened.id)
 
 
+def _hand_over(request: HttpRequest, place: Place, opened: Request) -> object:
+    return stances.hand_over(by=place.principal, request_id=opened.id, to=request.POST.get("to", ""))
+
+
 def _snooze(request: HttpRequest, place: Place, opened: Request) -> object:
     return stances.snooze(by=place.principal, request_id=opened.id, length=request.POST.get("length", ""))
 
@@ -98,6 +102,7 @@ ACTS: dict[str, Act] = {
     "send-back": _send_back,
     "claim": _claim,
     "unclaim": _unclaim,
+    "hand-over": _hand_over,
     "snooze": _snooze,
     "wake": _wake,
     "extend": _extend,
