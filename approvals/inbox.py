@@ -144,6 +144,12 @@ def kept(identifiers: Collection[str], *, by: Principal, workspace: str) -> dict
     return {row.id: row for row in shown(Request.objects.filter(sight.requests(by, workspace), id__in=identifiers))}
 
 
+def open_among(identifiers: Collection[str], *, by: Principal, workspace: str) -> list[str]:
+    """Those of these ids that are open requests which this person sees. Call inside `tenancy.within`."""
+    found = Request.objects.filter(sight.requests(by, workspace), id__in=identifiers, state=Request.State.OPEN)
+    return list(found.values_list("id", flat=True))
+
+
 def health(*, by: Principal, workspace: str) -> pace.Pace | None:
     """How deciding went in the last 30 days, for whoever sees every request. Call inside `tenancy.within`."""
     if not organisations.may(by, "approvals_all", workspace):

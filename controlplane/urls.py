@@ -12,7 +12,7 @@ from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
 from controlplane.console import caps as pages_caps
-from controlplane.console import cast, kit, preferences, saved, signin
+from controlplane.console import cast, kit, onlookers, preferences, saved, signin
 from controlplane.console import connect as pages_connect
 from controlplane.console import explaining as pages_explaining
 from controlplane.console import first_steps as pages_first_steps
@@ -92,6 +92,7 @@ api: list[URLPattern | URLResolver] = [
 ]
 console: list[URLPattern | URLResolver] = [
     path("approvals", pages_approvals.listed),
+    path("approvals/onlookers", onlookers.listed),
     path("approvals/<str:identifier>", pages_approvals.detail),
     path("approvals/<str:identifier>/rule", pages_approvals.rule),
     path("approvals/<str:identifier>/<slug:verb>", pages_approvals.act),

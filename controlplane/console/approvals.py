@@ -14,7 +14,7 @@ from approvals import deadlines, denials, ends, inbox, remarks, requests, rules,
 from approvals.models import Request
 from audit import outcomes, tenancy
 from controlplane import deciding, guard
-from controlplane.console import asked, case, first_steps, frame, lists, render
+from controlplane.console import asked, case, first_steps, frame, lists, onlookers, render
 from controlplane.console.frame import Place
 from controlplane.templatetags import approvals as filters
 from controlplane.templatetags import ui
@@ -229,6 +229,7 @@ def _show(
             "unfolded": request.GET.get("unchanged") == "1",
             "next_one": _following(request, place, opened.id) if opened.state != Request.State.OPEN else None,
         }
+    onlookers.mark(place, [*context.get("rows", ()), *([opened] if opened else ())])
     context["opened_id"] = opened.id if opened else asked.text(request, "at")
     return render.page(request, "approvals/inbox.html", context, fragment=target if target in {"list", "detail"} else "", status=status)
 

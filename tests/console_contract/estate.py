@@ -36,6 +36,7 @@ PAGES: dict[str, frozenset[str]] = {
     "overview": EVERYBODY,
     "go": EVERYBODY,
     "approvals": DECISIONS,
+    "approvals/onlookers": DECISIONS,
     "approvals/<str:identifier>": DECISIONS - {"builder"},  # the one of the estate is of somebody else's agent
     "runs": EVERYBODY,
     "runs/<str:identifier>": EVERYBODY,
