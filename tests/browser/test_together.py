@@ -118,7 +118,8 @@ def test_without_javascript_nobody_is_shown_or_seen_and_a_request_is_handed_over
     ann, ben = visit(chromium, port, world, "ann", script=False), visit(chromium, port, world, "ben")
     live(ben, f"approvals/{said.approval}?tab=all")
     ann.page.goto(f"{ann.root}/approvals/{said.approval}?tab=all")
-    assert ann.page.locator("[data-here]").count() == 2
+    while ann.page.content().count(" · ben is looking") < 2:
+        ann.page.reload()
     assert not any(place.is_visible() for place in ann.page.locator("[data-here]").all())
     says(ben, said, "")
     ann.page.locator("summary", has_text="Hand over").click()

@@ -1,6 +1,7 @@
 """Who is looking at a request: a page says it on its socket once its rights were looked at; changes are told, and it is over by itself."""
 
 import asyncio
+import functools
 import json
 import logging
 import socket
@@ -145,7 +146,12 @@ def test_any_number_of_requests_is_one_round_trip_and_names_are_one_statement(wo
     asked = [str(run.call("pay", {"account": "a", "amount": amount}).approval) for amount in range(50, 60)]
     trips: list[int] = []
     execute = redis.client.Pipeline.execute
-    monkeypatch.setattr(redis.client.Pipeline, "execute", lambda self: (trips.append(len(self)), execute(self))[1])
+
+    def counted(pipeline: Any) -> Any:
+        trips.append(len(pipeline))
+        return execute(pipeline)
+
+    monkeypatch.setattr(redis.client.Pipeline, "execute", counted)
     monkeypatch.setattr(redis.Redis, "execute_command", lambda *_: pytest.fail("a round trip of its own"))
 
     def statements(by: str) -> int:
@@ -243,9 +249,13 @@ def test_many_comings_and_goings_of_one_moment_are_one_signal(world: World) -> N
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What pages said they look at, as often as their rights to see it were looked at."""
-    found: list[str] = []
-    real = consumers.look
-    monkeypatch.setattr(consumers, "look", lambda *given: (found.append(given[1]), real(*given))[1])
+    found, real = list[str](), consumers.look
+
+    def noted(scope: Any, identifier: str, page: str) -> presence.Look | None:
+        found.append(identifier)
+        return real(scope, identifier, page)
+
+    monkeypatch.setattr(consumers, "look", noted)
     return found
 
 
@@ -257,10 +267,13 @@ def test_a_request_that_is_not_theirs_looks_like_one_that_is_not_there(world: Wo
     before = keys(elsewhere)
     for name, asked in (("ann", unseen), ("bob", [str(mine.approval), *unseen])):
 
+        def is_last(identifier: str) -> bool:
+            return looks[-1:] == [identifier]
+
         async def story(opened: wire.Page, asked: list[str] = asked) -> None:
             for identifier in asked:
                 await opened.say(saying(identifier))
-                await until(lambda identifier=identifier: looks[-1:] == [identifier])
+                await until(functools.partial(is_last, identifier))
             assert await opened.is_silent(publish.MOMENT_S + SILENCE_S)
 
         open_page(as_person(world, name), story, application=quick())
@@ -343,7 +356,7 @@ def test_it_looks_at_what_is_open_and_no_longer_at_what_was_decided(world: World
 
 
 def test_a_page_that_cannot_say_where_it_looks_hears_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    said, tried = held(world), []
+    said, tried = held(world), list[int]()
 
     async def story(opened: wire.Page) -> None:
         await opened.say(saying(said.approval))
