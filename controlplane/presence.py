@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import redis
 import redis.asyncio
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from agents import seats
 from agents.organisations import Principal
@@ -83,8 +81,6 @@ def named(here: Mapping[str, frozenset[str]], *, by: Principal, workspace: str) 
     statement, none when nobody else is there. Call inside `tenancy.within`.
     """
     others = {member for there in here.values() for member in there if ids.prefix_of(member) == "MEM"} - {by.id}
-    if not others:
-        return {}
     members = list(seats.holding("approvals_view", workspace).filter(id__in=others).exclude(person=by.person))
     found = {request: [member.name for member in members if member.id in there] for request, there in here.items()}
     return {request: names for request, names in found.items() if names}
@@ -105,13 +101,11 @@ def _member(field: bytes) -> str:
 def _connected() -> redis.asyncio.Redis:
     """For live connections: one for each thing said, as the loop they run on may be another each time."""
     patience = publish.PATIENCE_S
-    store: redis.asyncio.Redis = redis.asyncio.from_url(
-        settings.REDIS_URL, socket_timeout=patience, socket_connect_timeout=patience, retry=redis.asyncio.retry.Retry(NoBackoff(), 0)
-    )
+    store: redis.asyncio.Redis = redis.asyncio.from_url(settings.REDIS_URL, socket_timeout=patience, socket_connect_timeout=patience)
     return store
 
 
 @functools.lru_cache(maxsize=1)
 def _kept(url: str) -> redis.Redis:
     """For pages: its connections last as long as the process."""
-    return redis.Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0))
+    return redis.Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)

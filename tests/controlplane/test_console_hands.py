@@ -142,6 +142,7 @@ def test_a_request_is_handed_over_by_a_form_and_everybody_reads_by_whom(world: W
     for name in ("cleo", "olga"):
         assert "ben is on it</b>, handed over by ann, 0" in page(world, name, said)
         assert "ben is on it" in text(visit(world, name, "approvals?tab=all"))
+        assert ("Hand over" in page(world, name, said)) is (name == "cleo")
     post(world, "cleo", said, "claim")
     assert "handed" not in page(world, "ben", said)
 

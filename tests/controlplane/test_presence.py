@@ -175,7 +175,7 @@ def test_without_redis_nobody_is_looking_and_nobody_waits(world: World, silent: 
         with override_settings(REDIS_URL=url):
             began = time.monotonic()
             assert presence.at(world.organisation, [str(said.approval)]) == {}
-            assert time.monotonic() - began < 2 * presence.PATIENCE_S + 0.5
+            assert time.monotonic() - began < 1.5
     assert names(world, said) == ["ann"]
 
 
@@ -232,16 +232,16 @@ def test_a_page_looks_and_the_others_hear_that_something_changed_and_not_who(wor
 
 
 def test_many_comings_and_goings_of_one_moment_are_one_signal(world: World) -> None:
-    saids = [held(world) for _ in range(4)]
-
     async def story(opened: wire.Page) -> None:
-        await asyncio.gather(*(presence.keep(look(world, said, name)) for said in saids for name in ("ann", "ben", "cleo")))
-        await opened.hear()
-        heard = 1
+        began, heard = time.monotonic(), 0
+        for _ in range(50):
+            publish.soon(world.organisation, world.workspace.id, "presence")
+            await asyncio.sleep(0.005)
+        moments = (time.monotonic() - began) / 0.25
         while not await opened.is_silent(publish.MOMENT_S + SILENCE_S):
-            await opened.hear()
+            assert (await opened.hear())["topic"] == "presence"
             heard += 1
-        assert heard <= 3, "twelve came"
+        assert 1 <= heard <= moments + 2, "fifty changes"
 
     open_page(as_person(world, "olga"), story)
 
@@ -295,11 +295,15 @@ def test_however_much_a_page_says_it_costs_one_look_a_while_and_the_last_counts(
     first, last = held(world), held(world)
 
     async def story(opened: wire.Page) -> None:
-        for number in range(1000):
-            await opened.say(saying(first.approval if number % 2 else f"APR-{number:010}"))
+        began, said = time.monotonic(), 0
+        while time.monotonic() - began < 1.5:
+            for _ in range(100):
+                said += 1
+                await opened.say(saying(first.approval if said % 2 else f"APR-{said:010}"))
+            await asyncio.sleep(0.01)
         await opened.say(saying(last.approval))
         await until(lambda: there(world, last))
-        assert len(looks) <= 5
+        assert len(looks) <= (time.monotonic() - began) / 0.2 + 2 < said / 20
         assert there(world, first) == frozenset()
 
     open_page(as_person(world, "ann"), story, application=quick(look_s=0.2))
@@ -355,7 +359,9 @@ def test_it_looks_at_what_is_open_and_no_longer_at_what_was_decided(world: World
     open_page(as_person(world, "ann"), story, application=quick(reauthorise_s=0.2))
 
 
-def test_a_page_that_cannot_say_where_it_looks_hears_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_say_where_it_looks_hears_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     said, tried = held(world), list[int]()
 
     async def story(opened: wire.Page) -> None:
@@ -370,4 +376,4 @@ def test_a_page_that_cannot_say_where_it_looks_hears_all_the_same(world: World, 
 
     monkeypatch.setattr(presence, "_connected", away)
     open_page(as_person(world, "ann"), story, application=quick())
-    assert tried
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
