@@ -151,6 +151,12 @@ def rows(identifiers: Collection[str]) -> dict[str, Request]:
     return shown(Request.objects.filter(id__in=identifiers)).in_bulk()
 
 
+def open_among(identifiers: Collection[str], *, by: Principal, workspace: str) -> list[str]:
+    """Those of these ids that are open requests which this person sees. Call inside `tenancy.within`."""
+    found = Request.objects.filter(sight.requests(by, workspace), id__in=identifiers, state=Request.State.OPEN)
+    return list(found.values_list("id", flat=True))
+
+
 def health(*, by: Principal, workspace: str) -> pace.Pace | None:
     """How deciding went in the last 30 days, for whoever sees every request. Call inside `tenancy.within`."""
     if not organisations.may(by, "approvals_all", workspace):

@@ -128,6 +128,8 @@ class Stance(tenancy.Tenant):
     kind = models.TextField(choices=Kind.choices)
     at = models.DateTimeField(db_default=Moment())
     until = models.DateTimeField()
+    # who gave it to them; null: they took it themselves
+    handed_by = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False, db_index=False, null=True, related_name="+")
 
     class Meta:
         constraints = [

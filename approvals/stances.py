@@ -1,6 +1,7 @@
 """Who has an open request in hand, and who has set it aside for themselves. Neither decides or bars anything, and both end by themselves.
 
-A claim is advice to the others. A snooze is over when the request changes, and always ten minutes before it expires.
+A claim is advice to the others, taken by oneself or handed over by a colleague. A snooze is over when the request changes, and always
+ten minutes before it expires.
 """
 
 import datetime
@@ -10,9 +11,9 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from agents import organisations
-from agents.models import Work
+from agents.models import Member, Work
 from agents.organisations import Principal
-from approvals import requests, votes
+from approvals import requests, tiers, votes
 from approvals.models import Remark, Request, Stance, Vote
 from audit import ids, tenancy
 from audit.moments import Moment
@@ -34,11 +35,66 @@ def claim(*, by: Principal, request_id: str) -> Request:
     with tenancy.within(by.organisation):
         request = _decidable(by=by, request_id=request_id)
         before = claims([request]).get(request.id)
-        Stance.objects.filter(request=request, kind=Stance.Kind.CLAIM).delete()
-        until = _take(request, by=by, kind=Stance.Kind.CLAIM, until=requests.database_now() + CLAIMED)
+        until = _in_hand(request, member=by.id)
         taken_from = before.member_id if before and before.member_id != by.id else ""
         requests.record(request, by=by, event="request.claimed", until=until.isoformat(), taken_from=taken_from)
     return request
+
+
+def hand_over(*, by: Principal, request_id: str, to: str) -> Request:
+    """Put a request into the hands of another person who may decide it now, given by id or name; they need not agree, and it bars nobody.
+
+    For whoever may decide it themselves, or has it in hand. Raises NotFound, AlreadyDecided, Expired, NotEligible or Conflict.
+    """
+    with tenancy.within(by.organisation):
+        request = requests.held(by=by, request_id=request_id)
+        before = claims([request]).get(request.id)
+        if before is not None and before.member_id == by.id:
+            requests.check_open(request)
+        else:
+            _check(request, by=by)
+        receiver = _receiver(request, by=by, to=to)
+        until = _in_hand(request, member=receiver.id, handed_by=by.id)
+        taken_from = before.member_id if before and before.member_id not in {by.id, receiver.id} else ""
+        detail = {"to": receiver.id, "name": receiver.name, "until": until.isoformat(), "taken_from": taken_from}
+        requests.record(request, by=by, event="request.handed_over", **detail)
+    return request
+
+
+def _receiver(request: Request, *, by: Principal, to: str) -> Member:
+    """Who is meant, when they are somebody else who may still decide it. Raises NotFound, NotEligible or Conflict."""
+    member, cast = organisations.member(to), list(votes.of(request))
+    others = votes.others(request, votes.eligible(request), cast, by=by)
+    if member in others:
+        return member
+    who = ", ".join(each.name for each in others)
+    next_step = f"Hand it to one of these: {who}." if who else "Nobody else may decide it."
+    if member.person == by.person:
+        raise organisations.Conflict(
+            "A request is handed to somebody else.",
+            rule="hand over",
+            current=member.name,
+            limit="another person",
+            who=who,
+            next_step=next_step,
+        )
+    permission = tiers.PERMISSION[request.required]
+    if not member.is_active:
+        why = "is no longer a member"
+    elif member.person in {vote.person for vote in cast if vote.plan_digest == request.plan.digest}:
+        why = "has voted"
+    elif member.person in request.requesters:
+        why = tiers.tie(member, owner=request.run.agent.owner_id, starter_person=request.run.starter_person)
+    else:
+        why = f"this needs the permission {permission} in its workspace"
+    raise votes.NotEligible(
+        f"{member.name} may not decide it: {why}.",
+        rule="eligibility",
+        current=member.name,
+        limit=permission,
+        who=who or "nobody else",
+        next_step=next_step,
+    )
 
 
 def unclaim(*, by: Principal, request_id: str) -> Request:
@@ -67,7 +123,7 @@ def claims(found: Iterable[Request]) -> dict[str, Stance]:
     asked = [request.id for request in found if request.state == Request.State.OPEN]
     standing = Stance.objects.filter(request_id__in=asked, kind=Stance.Kind.CLAIM, until__gt=Moment(), member__is_active=True)
     voted = Vote.objects.filter(request=OuterRef("request"), member=OuterRef("member"), at__gt=OuterRef("at"))
-    return {stance.request_id: stance for stance in standing.exclude(Exists(voted)).select_related("member")}
+    return {stance.request_id: stance for stance in standing.exclude(Exists(voted)).select_related("member", "handed_by")}
 
 
 def snooze(*, by: Principal, request_id: str, length: str) -> Request:
@@ -86,7 +142,7 @@ def snooze(*, by: Principal, request_id: str, length: str) -> Request:
                 limit=f"{', '.join(LENGTHS)}; until {BEFORE.seconds // 60} min before it expires",
                 next_step="Choose one of them, or decide.",
             )
-        until = _take(request, by=by, kind=Stance.Kind.SNOOZE, until=min(now + (LENGTHS[length] or last - now), last))
+        until = _take(request, member=by.id, kind=Stance.Kind.SNOOZE, until=min(now + (LENGTHS[length] or last - now), last))
         requests.record(request, by=by, event="request.snoozed", until=until.isoformat())
     return request
 
@@ -132,18 +188,28 @@ def set_aside(by: Principal) -> Mapping[str, Stance]:
 def _decidable(*, by: Principal, request_id: str) -> Request:
     """The request, locked, for whoever may still decide the plan that is open."""
     request = requests.held(by=by, request_id=request_id)
+    _check(request, by=by)
+    return request
+
+
+def _check(request: Request, *, by: Principal) -> None:
     votes.check(request, by=by, plan_digest=request.plan.digest)
     if Vote.objects.filter(request=request, member_id=by.id, plan_digest=request.plan.digest).exists():
         raise requests.AlreadyDecided(
             "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
         )
-    return request
 
 
-def _take(request: Request, *, by: Principal, kind: str, until: datetime.datetime) -> datetime.datetime:
+def _in_hand(request: Request, *, member: str, handed_by: str | None = None) -> datetime.datetime:
+    """One person has it, and whoever had it before no more; until when."""
+    Stance.objects.filter(request=request, kind=Stance.Kind.CLAIM).delete()
+    return _take(request, member=member, kind=Stance.Kind.CLAIM, until=requests.database_now() + CLAIMED, handed_by=handed_by)
+
+
+def _take(request: Request, *, member: str, kind: str, until: datetime.datetime, handed_by: str | None = None) -> datetime.datetime:
     until = min(until, request.expires_at)
-    Stance.objects.filter(request=request, member_id=by.id).delete()
-    stance = Stance.objects.create(id=ids.new("STC"), request=request, member_id=by.id, kind=kind, until=until)
+    Stance.objects.filter(request=request, member_id=member).delete()
+    stance = Stance.objects.create(id=ids.new("STC"), request=request, member_id=member, kind=kind, until=until, handed_by_id=handed_by)
     if kind == Stance.Kind.SNOOZE:
         due = Now() + (until - requests.database_now())  # leases go by the real clock
         Work.objects.create(id=ids.new("WRK"), kind=Work.Kind.WAKE, subject=stance.id, due_at=due)

@@ -55,9 +55,10 @@ def why_not(by: Principal, *, required: int, requesters: Iterable[str], workspac
 def barred(*, required: int, requesters: Iterable[str], workspace: str, owner: str, starter_person: str) -> list[tuple[str, str]]:
     """Who could decide but for what they have to do with it, and what that is. Call inside `tenancy.within`."""
     barring = set(requesters)
-    found = []
-    for member in seats.holding(PERMISSION[required], workspace):
-        if member.person in barring:
-            why = "owns the agent" if member.id == owner else "started the run" if member.person == starter_person else "changed the rules"
-            found.append((member.name, why))
-    return found
+    holding = [member for member in seats.holding(PERMISSION[required], workspace) if member.person in barring]
+    return [(member.name, tie(member, owner=owner, starter_person=starter_person)) for member in holding]
+
+
+def tie(member: Member, *, owner: str, starter_person: str) -> str:
+    """What somebody who may not decide for what they have to do with it has to do with it."""
+    return "owns the agent" if member.id == owner else "started the run" if member.person == starter_person else "changed the rules"

@@ -1,10 +1,12 @@
 """Votes: who may decide a request, what they decided, and what follows. Deny beats approve; enough approvals hand the call to a worker."""
 
+from collections.abc import Iterable
+
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from agents import contracts, organisations, runs, seats
-from agents.models import Call, Run
+from agents.models import Call, Member, Run
 from agents.organisations import Principal
 from approvals import brakes, denials, requests, tiers
 from approvals.models import Request, Vote
@@ -170,16 +172,22 @@ def decidable(*, by: Principal, workspace: str) -> QuerySet[Request]:
     return found.select_related("plan", "call", "run__agent").prefetch_related("votes__member").order_by("expires_at", "id")
 
 
-def eligible(request: Request) -> list[str]:
-    """The names of the people who may decide this request. Call inside `tenancy.within`."""
+def eligible(request: Request) -> list[Member]:
+    """The people who may decide this request, by name, also those who have. Call inside `tenancy.within`."""
     found = seats.holding(tiers.PERMISSION[request.required], request.workspace_id)
     out = barred(request)
-    return [member.name for member in found if member.person not in out]
+    return [member for member in found if member.person not in out]
 
 
 def barred(request: Request) -> list[str]:
     """The persons who may not decide it: who asked for it, and who owns its agent by now. Call inside `tenancy.within`."""
     return [*request.requesters, request.run.agent.owner.person]
+
+
+def others(request: Request, found: Iterable[Member], cast: Iterable[Vote], *, by: Principal) -> list[Member]:
+    """Those of the people who may decide it who still can, after these votes on the plan that is open, and are somebody else."""
+    done = {vote.person for vote in cast if vote.plan_digest == request.plan.digest} | {by.person}
+    return [member for member in found if member.person not in done]
 
 
 def with_vote_of(name: str) -> Exists:

@@ -67,6 +67,7 @@ CATALOGUE: dict[str, str] = {
     "request.withdrawn": "A request was withdrawn.",
     "request.claimed": "A person took a request in hand; the others may still decide it.",
     "request.unclaimed": "A person left a request that they had in hand to the others.",
+    "request.handed_over": "A person handed a request to another who may decide it; the others still may.",
     "request.snoozed": "A person set a request aside for themselves; the others still see it.",
     "request.woken": "A request that a person had set aside came back to them.",
     "request.commented": "A person commented on a request.",

@@ -16,10 +16,11 @@ from django.conf import settings
 
 logger = logging.getLogger(__name__)
 CHANNEL = "remit_live"  # PostgreSQL's: organisation/workspace/event prefix/subject
-TOPICS = ("runs", "approvals", "budgets", "audit", "stops")
+TOPICS = ("runs", "approvals", "presence", "budgets", "audit", "stops")
 EVERYONE = "remit.everyone"
 KEPT_S = 30 * 24 * 3600  # a workspace silent for longer than this counts from one again
 PATIENCE_S = 2.0
+MOMENT_S = 0.25
 _ID = re.compile(r"[A-Z]{1,4}-[0-9A-Z]{10,20}")
 # Which topics an entry of the log belongs to. Every entry is also news for whoever reads the log.
 _OF_PREFIX: Mapping[str, tuple[str, ...]] = {
@@ -52,6 +53,11 @@ def group(organisation: str, workspace: str, topic: str) -> str:
 def signal(organisation: str, workspace: str, topic: str, identifier: str) -> bool:
     """Tell the open pages. A failure is logged and costs nobody anything else; then the answer is False."""
     return _say([Signal(organisation, workspace, topic, identifier)])
+
+
+def soon(organisation: str, workspace: str, topic: str) -> None:
+    """Tell the open pages in a moment: once, however much changes until then. Nobody waits for it; a failure is logged."""
+    _loop().call_soon_threadsafe(_gather, Signal(organisation, workspace, topic, ""))
 
 
 def announce(payloads: Iterable[str]) -> bool:
@@ -114,6 +120,23 @@ async def _tell_everyone() -> None:
     layer = get_channel_layer()
     for topic in TOPICS:
         await layer.group_send(EVERYONE, {"type": "live.signal", "topic": topic, "sequence": 0, "id": ""})
+
+
+_due: dict[Signal, asyncio.Task[None]] = {}  # touched on our own loop alone
+
+
+def _gather(one: Signal) -> None:
+    if one not in _due:
+        _due[one] = asyncio.get_running_loop().create_task(_in_a_moment(one))
+
+
+async def _in_a_moment(one: Signal) -> None:
+    await asyncio.sleep(MOMENT_S)
+    del _due[one]  # before it is told: what changes from here on is told again
+    try:
+        await asyncio.wait_for(_tell([one]), PATIENCE_S)
+    except Exception as error:
+        logger.warning("a signal could not be sent", extra={"why": type(error).__name__})
 
 
 def _run(work: Coroutine[Any, Any, None]) -> bool:

@@ -12,7 +12,7 @@ from controlplane.console import approvals as pages_approvals
 from controlplane.console import audit as pages_audit
 from controlplane.console import budgets as pages_budgets
 from controlplane.console import caps as pages_caps
-from controlplane.console import cast, kit, preferences, saved, signin
+from controlplane.console import cast, kit, onlookers, preferences, saved, signin
 from controlplane.console import connect as pages_connect
 from controlplane.console import explaining as pages_explaining
 from controlplane.console import first_steps as pages_first_steps
@@ -46,6 +46,7 @@ api: list[URLPattern | URLResolver] = [
     path("approvals/<str:identifier>/send-back", at(POST=approvals.send_back)),
     path("approvals/<str:identifier>/claim", at(POST=approvals.claim)),
     path("approvals/<str:identifier>/unclaim", at(POST=approvals.unclaim)),
+    path("approvals/<str:identifier>/hand-over", at(POST=approvals.hand_over)),
     path("approvals/<str:identifier>/extend", at(POST=approvals.extend)),
     path("approvals/<str:identifier>/check", at(POST=approvals.check)),
     path("approvals/<str:identifier>/withdraw", at(POST=approvals.withdraw)),
@@ -94,6 +95,7 @@ console: list[URLPattern | URLResolver] = [
     path("approvals", pages_approvals.listed),
     path("approvals/together/<str:key>", pages_approvals.batch),
     path("approvals/together/<str:key>/decide", pages_approvals.decide),
+    path("approvals/onlookers", onlookers.listed),
     path("approvals/<str:identifier>", pages_approvals.detail),
     path("approvals/<str:identifier>/rule", pages_approvals.rule),
     path("approvals/<str:identifier>/<slug:verb>", pages_approvals.act),

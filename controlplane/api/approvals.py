@@ -57,7 +57,10 @@ class Approval(serializers.Serializer[models.Request]):
 
 
 class Claim(serializers.Serializer[models.Stance]):
+    """`handed_by` is who gave it to them; null when they took it themselves."""
+
     member = serializers.CharField(source="member.name")
+    handed_by = serializers.CharField(source="handed_by.name", allow_null=True)
     at = serializers.DateTimeField()
     until = serializers.DateTimeField()
 
@@ -123,6 +126,12 @@ class Decided(serializers.Serializer[Any]):
 
 class AllDecided(serializers.Serializer[Any]):
     items = Decided(many=True)
+
+
+class NewHandOver(inputs.Body):
+    """`to` is the id or the name of a member who may decide it."""
+
+    to = inputs.Text(max_length=200)
 
 
 class NewHint(inputs.Body):
@@ -247,6 +256,13 @@ def claim(asked: Asked, identifier: str) -> models.Request:
 def unclaim(asked: Asked, identifier: str) -> models.Request:
     """Leave it to the others again."""
     stances.unclaim(by=asked.by, request_id=identifier)
+    return _now(asked, identifier)
+
+
+@door(Said(body=NewHandOver, gives=ApprovalDetail))
+def hand_over(asked: Asked, identifier: str) -> models.Request:
+    """Hand it to another person who may decide it: they are on it for half an hour, and the others may decide it all the same."""
+    stances.hand_over(by=asked.by, request_id=identifier, to=asked.body["to"])
     return _now(asked, identifier)
 
 

@@ -13,7 +13,7 @@ from approvals import batches, deadlines, denials, ends, inbox, remarks, request
 from approvals.models import Request
 from audit import ids, outcomes, tenancy
 from controlplane import deciding, guard
-from controlplane.console import asked, case, first_steps, frame, render, request_list, together
+from controlplane.console import asked, case, first_steps, frame, onlookers, render, request_list, together
 from controlplane.console.frame import Place
 
 Act = Callable[[HttpRequest, Place, Request], object]
@@ -68,6 +68,10 @@ def _unclaim(_request: HttpRequest, place: Place, opened: Request) -> object:
     return stances.unclaim(by=place.principal, request_id=opened.id)
 
 
+def _hand_over(request: HttpRequest, place: Place, opened: Request) -> object:
+    return stances.hand_over(by=place.principal, request_id=opened.id, to=request.POST.get("to", ""))
+
+
 def _snooze(request: HttpRequest, place: Place, opened: Request) -> object:
     return stances.snooze(by=place.principal, request_id=opened.id, length=request.POST.get("length", ""))
 
@@ -97,6 +101,7 @@ ACTS: dict[str, Act] = {
     "send-back": _send_back,
     "claim": _claim,
     "unclaim": _unclaim,
+    "hand-over": _hand_over,
     "snooze": _snooze,
     "wake": _wake,
     "extend": _extend,
@@ -215,6 +220,7 @@ def _show(
             "unfolded": request.GET.get("unchanged") == "1",
             "next_one": _following(request, place, opened.id) if opened.state != Request.State.OPEN else None,
         }
+    onlookers.mark(place, [*context.get("rows", ()), *([opened] if opened else ())])
     context["opened_id"] = opened.id if opened else asked.text(request, "at")
     return render.page(request, "approvals/inbox.html", context, fragment=target if target in {"list", "detail"} else "", status=status)
 
@@ -261,6 +267,7 @@ def _show_batch(request: HttpRequest, place: Place, key: str, *, refused: outcom
     context |= {"refused": refused.as_dict() if refused else None, "after": kept.get("on", "")}
     if target != "detail":
         context |= request_list.of(request, place)
+        onlookers.mark(place, context["rows"])
     if target != "list":
         done = asked.text(request, "done", longest=40 * batches.MOST)
         context |= together.facts(place, key, request_list.narrow(request), chosen=request.POST.getlist("chosen") if refused else None)

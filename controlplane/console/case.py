@@ -9,7 +9,7 @@ from typing import Any
 from agents import conditions, organisations, runs, sight, stops, tools
 from agents.models import Call, Run, Stop
 from approvals import bounds, brakes, deadlines, denials, ends, likeness, remarks, requests, rules, stances, tiers, votes
-from approvals.models import Remark, Request, Vote
+from approvals.models import Remark, Request, Stance, Vote
 from audit import log
 from budgets import reservations
 from controlplane.console import changes, checks, lists
@@ -55,6 +55,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
     cast = list(votes.of(opened))
     effect = runs.effects(opened.run).filter(call=opened.call).first()
     like = likeness.of(opened, tool, by=place.principal)
+    claim = stances.claims([opened]).get(opened.id)
     return {
         "opened": opened,
         "plan": opened.plan,
@@ -62,7 +63,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "tool": tool,
         "is_open": opened.state == Request.State.OPEN,
         "held": held([opened], place).get(opened.id),
-        "claim": stances.claims([opened]).get(opened.id),
+        "claim": claim,
         "snooze": stances.set_aside(place.principal).get(opened.id),
         "lengths": stances.LENGTHS if opened.expires_at - stances.BEFORE > requests.database_now() else (),
         "reach": _facts(opened).get("reach") or {},
@@ -78,7 +79,7 @@ def facts(place: Place, opened: Request, *, view: str = "", seen: str = "", fres
         "moments": _moments(opened, cast, effect),
         "bounds": [_bound(bound, like) for bound in bounds.of(opened, tool)] if opened.state == Request.State.OPEN else [],
         **_payload(opened, tool, view, seen),
-        **_people(place, opened, tool, cast, fresh=fresh),
+        **_people(place, opened, tool, cast, claim, fresh=fresh),
         **_after(place, opened, effect),
     }
 
@@ -212,7 +213,7 @@ def _plainly(found: Sequence[tuple[str, str]]) -> list[tuple[str, str, datetime.
 # Who -------------------------------------------
 
 
-def _people(place: Place, opened: Request, tool: tools.Facts, cast: Sequence[Vote], *, fresh: bool) -> dict[str, Any]:
+def _people(place: Place, opened: Request, tool: tools.Facts, cast: Sequence[Vote], claim: Stance | None, *, fresh: bool) -> dict[str, Any]:
     by, agent = place.principal, opened.run.agent
     valid = [vote for vote in cast if vote.plan_digest == opened.plan.digest]
     voted = {vote.member.name for vote in valid}
@@ -220,9 +221,12 @@ def _people(place: Place, opened: Request, tool: tools.Facts, cast: Sequence[Vot
     why_not = tiers.why_not(by, required=opened.required, requesters=votes.barred(opened), workspace=opened.workspace_id) if is_open else ""
     if is_open and any(vote.member_id == by.id for vote in valid):
         why_not = "You have voted."
+    eligible = votes.eligible(opened)
     done, most = ends.rounds(opened), deadlines.terms(opened.workspace_id).rounds
     return {
-        "eligible": [(name, name in voted) for name in votes.eligible(opened)],
+        "eligible": [(member.name, member.name in voted) for member in eligible],
+        "hand_to": votes.others(opened, eligible, cast, by=by),
+        "may_hand": is_open and (not why_not or (claim is not None and claim.member_id == by.id)),
         "barred": tiers.barred(
             required=opened.required,
             requesters=votes.barred(opened),

@@ -42,6 +42,7 @@ _SAID = {
     "request.sent_back": "A person sent {tool} back to its agent with a hint; nothing was decided.",
     "request.claimed": "A person took the request about {tool} in hand; the others may still decide it.",
     "request.unclaimed": "A person left the request about {tool} to the others.",
+    "request.handed_over": "A person handed the request about {tool} to {name}; the others may still decide it.",
     "request.snoozed": "A person set the request about {tool} aside for themselves; the others still see it.",
     "request.woken": "The request about {tool} came back to a person who had set it aside.",
     "request.voted": "A person voted to {verdict} {tool}.",

@@ -1,6 +1,8 @@
 """The live socket: `/live/?workspace=slug`. It says that a topic changed, never what; the page then asks at an ordinary door.
 When it opens, and every 25 s, it says how many signals each topic has had, so that a page knows what it missed.
 
+A page says one thing: which request is before its reader's eyes, `{"looks": "APR-..."}`, or none. That is for others to see (`presence`).
+
 A person's session or bearer token decides which topics of the workspace it hears, when it opens and again every minute.
 """
 
@@ -23,17 +25,22 @@ from django.http.request import split_domain_port, validate_host
 
 from agents import identity, organisations
 from agents.organisations import Principal
-from audit import outcomes, tenancy
-from controlplane import guard, hop, publish
+from approvals import requests
+from approvals.models import Request
+from audit import ids, outcomes, tenancy
+from controlplane import guard, hop, presence, publish
 
 logger = logging.getLogger(__name__)
 REAUTHORISE_S = 60.0
 HEARTBEAT_S = 25.0
+LOOK_S = 1.0  # between two things that a page says; of what it says meanwhile only the last counts
+LONGEST = 80
 PATH = "/live/"
 UNAUTHENTICATED, FORBIDDEN, NOWHERE, UNSPEAKING, LATER = 4401, 4403, 4404, 1003, 1013
 PERMISSION: Mapping[str, str] = {
     "runs": "runs_view",
     "approvals": "approvals_view",
+    "presence": "approvals_view",
     "budgets": "budgets_view",
     "audit": "audit_view",
     "stops": "agents_view",
@@ -41,11 +48,14 @@ PERMISSION: Mapping[str, str] = {
 
 
 class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """One open page. Until it is accepted nothing is sent; what it sends is not listened to."""
+    """One open page. Until it is accepted nothing is sent. However much it says, it costs one look a second."""
 
-    def __init__(self, *, reauthorise_s: float = REAUTHORISE_S) -> None:
+    def __init__(self, *, reauthorise_s: float = REAUTHORISE_S, look_s: float = LOOK_S) -> None:
         super().__init__()
-        self._every_s = reauthorise_s
+        self._every_s, self._look_s = reauthorise_s, look_s
+        self._said, self._says = asyncio.Event(), ""
+        self._look: presence.Look | None = None
+        self._doubts = False  # its rights were looked at again since, so whether it may look at that is, too
         self._joined: frozenset[str] = frozenset()
         self._watches: list[asyncio.Task[None]] = []
 
@@ -55,15 +65,21 @@ class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(code)
             return
         await self.accept()
-        self._watches = [asyncio.create_task(self._keep_authorised()), asyncio.create_task(self._keep_standing())]
+        self._watches = [asyncio.create_task(each) for each in (self._keep_authorised(), self._keep_standing(), self._keep_looking())]
 
     async def disconnect(self, code: int) -> None:
         for watch in self._watches:
             watch.cancel()
+        await self._look_away()
         await self._join(frozenset())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        await self.close(UNSPEAKING)
+        said = looked_at(text_data)
+        if said is None:
+            await self.close(UNSPEAKING)
+            return
+        self._says = said
+        self._said.set()
 
     async def live_signal(self, message: Mapping[str, Any]) -> None:
         if message["topic"] in self._topics:
@@ -92,6 +108,7 @@ class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
             if code := await self._authorise():
                 await self.close(code)
                 return
+            self._doubts = True
 
     async def _keep_standing(self) -> None:
         """Redis being away is said by nobody; when it is back, the sweep tells every page to look at everything."""
@@ -100,6 +117,35 @@ class Live(AsyncWebsocketConsumer):  # type: ignore[misc]
                 told = await publish.standing(self._joined - {publish.EVERYONE})
                 await self.send(text_data=orjson.dumps({"standing": told}).decode())
             await asyncio.sleep(HEARTBEAT_S)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await self._said.wait()
+            self._said.clear()
+            try:
+                await self._turn(self._says)
+            except (outcomes.Refused, redis.RedisError, OSError):
+                pass  # signed out, which closes it soon; or nobody sees it looking until it says so again
+            except Exception:
+                logger.exception("what a page looks at could not be told")
+            await asyncio.sleep(self._look_s)
+
+    async def _turn(self, identifier: str) -> None:
+        if self._doubts or self._look is None or self._look.request != identifier:
+            found = await hop.enter(look, self.scope, identifier, self.channel_name) if identifier else None
+            self._doubts = False
+            if found != self._look:
+                await self._look_away()
+            self._look = found
+        if self._look is not None:
+            await presence.keep(self._look)
+
+    async def _look_away(self) -> None:
+        """Redis being away costs others some seconds in which it still seems to look."""
+        left, self._look = self._look, None
+        if left is not None:
+            with contextlib.suppress(redis.RedisError, OSError):
+                await presence.end(left)
 
     async def _join(self, wanted: frozenset[str]) -> None:
         """Redis being away when a page leaves is nobody's trouble; when one comes, it comes again later."""
@@ -142,6 +188,34 @@ def groups(scope: Mapping[str, Any]) -> frozenset[str]:
         raise _nowhere()
     here = {publish.group(principal.organisation, place, topic) for topic in topics for place in (workspace.id, "")}
     return frozenset(here | {publish.EVERYONE})
+
+
+def looked_at(text: str | None) -> str | None:
+    """The request that a page says it looks at, "" for none; None when it says anything else."""
+    if text is None or len(text) > LONGEST:
+        return None
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(said, dict) or said.keys() != {"looks"} or not isinstance(said["looks"], str):
+        return None
+    return str(said["looks"])
+
+
+def look(scope: Mapping[str, Any], identifier: str, page: str) -> presence.Look | None:
+    """This page's look at an open request that its person sees; None for every other, whether there is one or not. Raises a Refused."""
+    by = _principal(headers_of(scope))
+    if ids.prefix_of(identifier) != "APR":
+        return None
+    with tenancy.within(by.organisation, read_only=True):
+        try:
+            found = requests.get(identifier, by=by)
+        except organisations.NotFound:
+            return None
+    if found.state != Request.State.OPEN:
+        return None
+    return presence.Look(organisation=by.organisation, workspace=found.workspace_id, request=found.id, member=by.id, page=page)
 
 
 def _nowhere() -> organisations.NotFound:

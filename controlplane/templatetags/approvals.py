@@ -1,5 +1,6 @@
 """What only the approvals pages say: the parts of a marked value, how many agreed, who decided. Values in, escaped markup out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
@@ -10,6 +11,7 @@ from agents import runs
 from controlplane.templatetags import ui
 
 register = template.Library()
+MOST_NAMED = 3
 _PLAIN = {"empty": "({})", "rest": "… {}"}
 _OPS = {"add": "added", "remove": "removed", "replace": "changed", "move": "moved", "argument": "sent", "same": "unchanged"}
 # Why a call that waited was not sent, by the code of its refusal.
@@ -79,6 +81,17 @@ def decider(row: Any) -> str:
     """Whose vote was the last."""
     votes = sorted(row.votes.all(), key=lambda vote: (vote.at, vote.id))
     return votes[-1].member.name if votes else ""
+
+
+@register.filter
+def looking(names: Sequence[str]) -> str:
+    """ " · Ann, Ben, Cleo and 2 more are looking", or nothing. Not yet escaped: the template does that."""
+    shown = [ui.visible(name) for name in names[:MOST_NAMED]]
+    if not shown:
+        return ""
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    *others, last = shown + more
+    return f" · {', '.join(others)} and {last} are looking" if others else f" · {last} is looking"
 
 
 @register.filter

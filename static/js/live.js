@@ -26,7 +26,7 @@
   function followers(topics) {
     return R.all("[data-topics]").filter(function (e) { return !topics || topicsOf(e).some(function (t) { return topics.has(t); }); });
   }
-  function plain(html) { return html.replace(/name="csrfmiddlewaretoken" value="\w+"/g, "").replace(/data-left="\d+">[^<]*/g, ""); }
+  function plain(html) { return html.replace(/name="csrfmiddlewaretoken" value="\w+"/g, "").replace(/data-(left|here)="[^"]+">[^<]*/g, ""); }
   function calm(e) {
     var hovers = matchMedia("(hover:hover)").matches && e.matches(":hover");
     return e.matches("[data-calm],.list") && (hovers || e.contains(document.activeElement)) || e.contains(document.activeElement) && R.typing(document.activeElement) ||
@@ -118,7 +118,7 @@
     var scheme = location.protocol === "https:" ? "wss://" : "ws://", mine;
     clearTimeout(retry);
     mine = socket = new WebSocket(scheme + location.host + "/live/?workspace=" + encodeURIComponent(body.dataset.live) + "&organisation=" + encodeURIComponent(body.dataset.organisation));
-    mine.onopen = function () { wait = 500; heard = performance.now(); };
+    mine.onopen = function () { wait = 500; heard = performance.now(); looks = ""; tell(); };
     mine.onmessage = function (message) {
       var told = JSON.parse(message.data);
       heard = performance.now();
@@ -136,7 +136,16 @@
       retry = setTimeout(connect, wait); wait = Math.min(wait * 2, 15000);
     };
   }
-  function changedAll() { ["approvals", "runs", "budgets", "audit", "stops"].forEach(changed); }
+  function changedAll() { ["approvals", "presence", "runs", "budgets", "audit", "stops"].forEach(changed); }
+  // Which request is before its reader's eyes (data-looks): others see it. It is said again and again, or it is forgotten; a tab behind another
+  // and a part that is not shown look at nothing. Who was cut off says no more, so where somebody is named it is asked again.
+  var looks = "";
+  function tell() {
+    var e = R.one("[data-looks]"), at = !document.hidden && e && e.getClientRects().length ? e.dataset.looks : "";
+    if ((at || looks) && socket && socket.readyState === 1) { socket.send(JSON.stringify({ looks: at })); looks = at; }
+  }
+  setInterval(tell, 10000);
+  setInterval(function () { if (R.one("[data-here]:not(:empty)")) changed("presence"); }, 30000);
   // How many signals each topic has had. What I did not hear, I look at; only then it is live.
   function stand(standing) {
     var missing = new Set(Object.keys(standing).filter(function (t) { return !counts || counts[t] !== standing[t]; }));
@@ -159,7 +168,7 @@
   }
   pill.disabled = false;
   pill.addEventListener("click", pause);
-  document.addEventListener("visibilitychange", function () { if (!document.hidden) look(null).then(steady); });
+  document.addEventListener("visibilitychange", function () { tell(); if (!document.hidden) look(null).then(steady); });
   window.addEventListener("pagehide", function () { if (socket) { socket.onclose = null; socket.close(); } });
   R.pause = pause; R.takeNew = function () { chip.click(); };
   // The nav says how many requests need me; the title says it, too.

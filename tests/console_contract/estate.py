@@ -39,6 +39,7 @@ PAGES: dict[str, frozenset[str]] = {
     "go": EVERYBODY,
     "approvals": DECISIONS,
     "approvals/together/<str:key>": DECIDERS,
+    "approvals/onlookers": DECISIONS,
     "approvals/<str:identifier>": DECISIONS - {"builder"},  # the one of the estate is of somebody else's agent
     "runs": EVERYBODY,
     "runs/<str:identifier>": EVERYBODY,

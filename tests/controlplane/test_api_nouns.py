@@ -163,6 +163,13 @@ def test_a_plan_is_put_off_sent_back_and_denied_for_the_run_at_the_door(desk: De
     assert desk.post("ann", f"{one}/claim")["claim"]["member"] == "ann"
     assert desk.refused("ben", "POST", f"{one}/unclaim") == "conflict"
     assert desk.post("ann", f"{one}/unclaim")["claim"] is None
+    given = desk.post("ann", f"{one}/hand-over", {"to": "ben"})["claim"]
+    assert (given["member"], given["handed_by"]) == ("ben", "ann")
+    assert desk.post("ben", f"{one}/claim")["claim"]["handed_by"] is None
+    assert desk.refused("ann", "POST", f"{one}/hand-over", {"to": "ada"}) == "not_eligible"
+    assert desk.refused("ann", "POST", f"{one}/hand-over", {"to": "ann"}) == "conflict"
+    assert desk.refused("ann", "POST", f"{one}/hand-over", {"to": "nobody"}) == "not_found"
+    assert desk.refused("ann", "POST", f"{one}/hand-over", {}) == "invalid_request"
     assert desk.post("ann", f"{one}/check")["checked_at"]
     assert desk.post("ann", f"{one}/comments", {"text": "Looks odd."}, status=201)["kind"] == "COMMENT"
     hint = {"plan": held["plan"], "field": "/amount", "expected": "at most 40"}
@@ -501,6 +508,7 @@ def test_what_is_another_organisations_is_answered_with_the_same_bytes_as_what_n
         ("POST", f"/approvals/{held['approval']}/check", None),
         ("POST", f"/approvals/{held['approval']}/claim", None),
         ("POST", f"/approvals/{held['approval']}/unclaim", None),
+        ("POST", f"/approvals/{held['approval']}/hand-over", {"to": "ben"}),
         ("POST", f"/approvals/{held['approval']}/send-back", {"plan": held["plan"], "expected": "less"}),
         ("POST", f"/approvals/{held['approval']}/withdraw", {"reason": "x"}),
         ("POST", f"/approvals/{held['approval']}/comments", {"text": "x"}),

@@ -51,6 +51,7 @@ DOORS: list[tuple[str, str, str, Any, str]] = [
     ("POST", "approvals/<str:identifier>/check", "approvals/{sent}/check", None, "ann"),
     ("POST", "approvals/<str:identifier>/claim", "approvals/{sent}/claim", None, "ann"),
     ("POST", "approvals/<str:identifier>/unclaim", "approvals/{sent}/unclaim", None, "ann"),
+    ("POST", "approvals/<str:identifier>/hand-over", "approvals/{sent}/hand-over", {"to": "ben"}, "ann"),
     ("POST", "approvals/<str:identifier>/extend", "approvals/{sent}/extend", None, "ann"),
     ("POST", "approvals/<str:identifier>/comments", "approvals/{sent}/comments", {"text": "Hello."}, "ada"),
     ("POST", "approvals/<str:identifier>/send-back", "approvals/{sent}/send-back", {"plan": "{sent_plan}", "expected": "less"}, "ann"),

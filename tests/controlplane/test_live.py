@@ -111,9 +111,9 @@ def test_a_page_is_told_how_many_signals_it_missed(world: World) -> None:
 
     open_page(as_person(world, "ann"), story)
     open_page(as_person(world, "ann"), story)
-    assert set(counted[0]) == {"runs", "approvals", "audit", "stops"}  # what an approver may hear, and no more
+    assert set(counted[0]) == {"runs", "approvals", "presence", "audit", "stops"}  # what an approver may hear, and no more
     missed = {topic: counted[1][topic] - before for topic, before in counted[0].items()}
-    assert missed == {"approvals": 3, "runs": 1, "stops": 0, "audit": 0}
+    assert missed == {"approvals": 3, "runs": 1, "presence": 0, "stops": 0, "audit": 0}
 
 
 def test_a_program_hears_with_a_person_s_token_and_needs_no_origin(world: World) -> None:
@@ -136,7 +136,7 @@ def test_each_hears_the_topics_that_their_role_may_see(world: World) -> None:
     expected = {
         "vera": {"runs", "stops"},
         "fiona": {"runs", "stops", "budgets", "audit"},
-        "ann": {"runs", "stops", "approvals", "audit"},
+        "ann": {"runs", "stops", "approvals", "presence", "audit"},
         "olga": set(publish.TOPICS),
     }
     for name, topics in expected.items():
