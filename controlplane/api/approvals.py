@@ -105,7 +105,7 @@ class Ballot(inputs.Body):
     """One of several requests, and the digest of the plan that was read."""
 
     id = inputs.Text(max_length=80)
-    plan_digest = inputs.Text(max_length=128)
+    plan = inputs.Text(max_length=128)
 
 
 class NewVotes(inputs.Body):
@@ -224,7 +224,7 @@ def decide(asked: Asked) -> dict[str, Any]:
     """Approve or deny up to 25 requests, each for the plan with its digest. Each is a vote of its own, as if it came alone: one that is
     refused says why and keeps none of the others. Requests that take two humans are refused here. A denial needs a reason."""
     given = asked.body
-    ballots = [deciding.Ballot(item["id"], item["plan_digest"]) for item in given["items"]]
+    ballots = [deciding.Ballot(item["id"], item["plan"]) for item in given["items"]]
     done = deciding.each(by=asked.by, ballots=ballots, verdict=given["verdict"].upper(), reason=given["reason"])
     return {"items": [_decided(outcome) for outcome in done]}
 

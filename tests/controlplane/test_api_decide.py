@@ -15,7 +15,7 @@ from tests.world import World
 
 def decide(world: World, *given: gate.Admission | tuple[str, str], name: str = "ann", key: str = "", **more: Any) -> Reply:
     pairs = [(one.approval, one.plan) if isinstance(one, gate.Admission) else one for one in given]
-    body = {"verdict": "approve", "items": [{"id": identifier, "plan_digest": plan} for identifier, plan in pairs], **more}
+    body = {"verdict": "approve", "items": [{"id": identifier, "plan": plan} for identifier, plan in pairs], **more}
     headers: dict[str, str | None] = {"idempotency-key": key} if key else {}
     return ask("POST", f"{API}/approvals/decide", knocking.tokens(world)[name], body, headers=headers)
 
@@ -60,7 +60,7 @@ def test_one_to_twenty_five_are_taken(world: World, many: int) -> None:
 
 def test_what_is_no_ballot_is_refused_whole(world: World) -> None:
     said = asks(world)
-    good = {"id": said.approval, "plan_digest": said.plan}
+    good = {"id": said.approval, "plan": said.plan}
     for items in ([good, {"id": said.approval}], [good, "x"], [{**good, "verdict": "deny"}], good, None):
         assert decide(world, items=items).code in {"invalid_request", "unknown_field"}, items
     assert decide(world, said, verdict="maybe").code == "invalid_request"

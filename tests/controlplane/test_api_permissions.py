@@ -45,7 +45,7 @@ DOORS: list[tuple[str, str, str, Any, str]] = [
         "POST",
         "approvals/decide",
         "approvals/decide",
-        {"verdict": "deny", "reason": "No.", "items": [{"id": "{batched}", "plan_digest": "{batched_plan}"}]},
+        {"verdict": "deny", "reason": "No.", "items": [{"id": "{batched}", "plan": "{batched_plan}"}]},
         "ann",
     ),
     ("POST", "approvals/<str:identifier>/check", "approvals/{sent}/check", None, "ann"),
