@@ -14,10 +14,10 @@ from agents import runs, tools
 from agents.models import ToolVersion
 from agents.organisations import Principal
 from approvals import requests, sight
-from approvals.models import Request
+from approvals.models import Plan, Request
 from audit import tenancy
 
-SHOWN, MEASURED = 5, 50
+SHOWN, MEASURED, LOOKED = 5, 50, 500
 FEWEST = 3  # with fewer amounts there is no usual one
 UNUSUAL = 2.0
 SINCE, EARLIER = datetime.timedelta(days=90), datetime.timedelta(days=30)
@@ -89,16 +89,16 @@ def of_batch(found: Sequence[Request], tool: tools.Facts, *, by: Principal) -> d
 
 
 def _decided(found: Sequence[Request], tool: tools.Facts, *, by: Principal) -> dict[str, Amount | None]:
-    """What people decided about the like of these, up to fifty, the newest first: ids and amounts."""
+    """What people decided about the like of these, up to fifty among the tool's newest, the newest first: ids and amounts."""
     newest = max(found, key=lambda request: request.opened_at)
-    rows = Request.objects.filter(
-        sight.requests(by, newest.workspace_id),
+    of_tool = Request.objects.filter(
         opened_at__gt=newest.opened_at - SINCE,
         opened_at__lt=newest.opened_at,
-        run__agent_id=newest.run.agent_id,
         tool_version_id__in=_versions(tool),
         state__in=Request.BY_PEOPLE,
     ).order_by("-opened_at", "-id")
+    seen = Request.objects.filter(sight.requests(by, newest.workspace_id), run__agent_id=newest.run.agent_id)
+    rows = seen.filter(id__in=of_tool.values("id")[:LOOKED]).order_by("-opened_at", "-id")
     read = rows.values_list("id", "plan__facts", "call__arguments")[:MEASURED]
     return {identifier: amount(facts, tool, runs.kept(arguments)) for identifier, facts, arguments in read}
 
@@ -122,6 +122,7 @@ def earlier(found: Sequence[Request]) -> dict[str, list[Request]]:
     rows = Request.objects.filter(
         workspace_id=found[0].workspace_id,
         opened_at__gt=min(request.opened_at for request in found) - EARLIER,
+        call_id__in=Plan.objects.filter(entity__in=targets).values("call"),  # by the index of calls, which a plan has none of
         plan__entity__in=targets,
         call__name=found[0].call.name,
         state=Request.State.APPLIED,
