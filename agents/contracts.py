@@ -100,7 +100,7 @@ def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
                 "An agent is given away by its owner, or by whoever sees every request.",
                 rule="agent owner",
                 current=before.name,
-                limit=by.name or by.id,
+                limit="its owner, or the permission approvals_all",
                 who=f"{before.name}, or an owner or admin of the workspace",
                 next_step="Ask them to give it away.",
             )

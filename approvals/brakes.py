@@ -1,6 +1,7 @@
 """The stop that is on over a request. What waits under one keeps waiting: nobody approves it until a person lets it go on."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db.models import Q
 
@@ -42,17 +43,15 @@ def over(requests: Iterable[Request]) -> dict[str, Stop]:
     return found
 
 
-def _scopes(request: Request) -> set[tuple[str, str]]:
-    scopes = {
-        (Stop.Scope.ORGANISATION, request.organisation_id),
-        (Stop.Scope.WORKSPACE, request.workspace_id),
-        (Stop.Scope.AGENT, request.run.agent_id),
-        (Stop.Scope.RUN, request.run_id),
-    }
-    if request.call.tool_version is not None:
-        tool = request.call.tool_version.tool
-        scopes |= {(Stop.Scope.TOOL, tool.id), (Stop.Scope.CONNECTOR, tool.connector_id)}
-    return {(str(scope), target) for scope, target in scopes}
+def _scopes(request: Request) -> set[tuple[str, Any]]:
+    return {(str(scope), _value(request, lookup)) for scope, lookup in _LOOKUPS.items()}
+
+
+def _value(row: Any, lookup: str) -> Any:
+    """What a lookup finds from one row; None where a link of it leads nowhere."""
+    for name in lookup.split("__"):
+        row = getattr(row, name) if row is not None else None
+    return row
 
 
 def releasers(stop: Stop, workspace: str) -> list[str]:

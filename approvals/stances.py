@@ -83,7 +83,7 @@ def _receiver(request: Request, *, by: Principal, to: str) -> Member:
         why = "is no longer a member"
     elif member.person in {vote.person for vote in cast if vote.plan_digest == request.plan.digest}:
         why = "has voted"
-    elif member.person in request.requesters:
+    elif member.person in votes.barred(request):
         why = tiers.tie(member, owner=request.run.agent.owner_id, starter_person=request.run.starter_person)
     else:
         why = f"this needs the permission {permission} in its workspace"
@@ -195,9 +195,7 @@ def _decidable(*, by: Principal, request_id: str) -> Request:
 def _check(request: Request, *, by: Principal) -> None:
     votes.check(request, by=by, plan_digest=request.plan.digest)
     if Vote.objects.filter(request=request, member_id=by.id, plan_digest=request.plan.digest).exists():
-        raise requests.AlreadyDecided(
-            "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
-        )
+        raise votes.has_voted(by)
 
 
 def _in_hand(request: Request, *, member: str, handed_by: str | None = None) -> datetime.datetime:

@@ -70,9 +70,7 @@ def cast(  # noqa: PLR0913 - what a ballot says
                     reason=redaction.redact_text(reason)[:2000],
                 )
         except IntegrityError as error:
-            raise requests.AlreadyDecided(
-                "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
-            ) from error
+            raise has_voted(by) from error
         requests.record(request, by=by, event="request.voted", verdict=verdict, plan=plan_digest, **beside)
         if verdict == Vote.Verdict.DENY:
             _deny(request, by=by, reason=reason, denial=denial, beside=beside)
@@ -83,6 +81,13 @@ def cast(  # noqa: PLR0913 - what a ballot says
             _approve(request, by=by, beside=beside)
         request.refresh_from_db()
     return request
+
+
+def has_voted(by: Principal) -> requests.AlreadyDecided:
+    """The refusal of a second vote on one plan."""
+    return requests.AlreadyDecided(
+        "You have voted on this already.", rule="one vote per person", current=by.person, limit=1, next_step="Nothing to do."
+    )
 
 
 def check_reason(verdict: str, reason: str) -> None:

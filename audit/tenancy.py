@@ -4,7 +4,7 @@ PostgreSQL enforces it, not Python: the application's role owns nothing and cann
 there are no rows and no writes (reliability I-40, I-41). Every key carries the organisation, so the schema distributes by it.
 """
 
-import itertools
+import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -20,6 +20,8 @@ from audit import origin
 Answer = TypeVar("Answer")
 APP_ROLE = "remit_app"
 SETTING = "app.organisation"
+_ENTER = f"select set_config('{SETTING}', %s, true), set_config('{origin.SETTING}', %s, true)"
+_ENTER_TO_READ = f"{_ENTER}, set_config('transaction_read_only', 'on', true)"
 CURRENT = f"nullif(current_setting('{SETTING}', true), '')"  # not in a subselect: each table of each statement would plan and start one
 
 
@@ -60,8 +62,7 @@ def within(organisation_id: str, *, durable: bool = False, read_only: bool = Fal
     with transaction.atomic(durable=durable):
         if outer is None:
             with connection.cursor() as cursor:
-                said = {SETTING: organisation_id, origin.SETTING: origin.text()} | ({"transaction_read_only": "on"} if read_only else {})
-                cursor.execute(f"select {', '.join(['set_config(%s, %s, true)'] * len(said))}", list(itertools.chain(*said.items())))
+                cursor.execute(_ENTER_TO_READ if read_only else _ENTER, [organisation_id, origin.text()])
         connection.remit_organisation = organisation_id  # type: ignore[attr-defined]
         if outer is None:
             connection.remit_memory = {} if read_only else None  # type: ignore[attr-defined]
@@ -86,13 +87,19 @@ def once(key: Hashable, ask: Callable[[], Answer]) -> Answer:
 
 # Django gives each foreign key and each text key an index of its own. Every search starts with the organisation, so they would only
 # cost writes.
-UNSCOPED = """
+_OWN_INDEX = '(_like|_[0-9a-f]{8})"?'  # how their names end
+_UNSCOPED = """
 DO $$ DECLARE v text; BEGIN
     FOR v IN SELECT indexrelid::regclass::text FROM pg_index
-             WHERE indrelid = '{table}'::regclass AND NOT indisunique AND indexrelid::regclass::text ~ '(_like|_[0-9a-f]{{8}})"?$'
+             WHERE indrelid = '{table}'::regclass AND NOT indisunique AND indexrelid::regclass::text ~ '{own}$'
     LOOP EXECUTE 'DROP INDEX ' || v; END LOOP;
 END $$
 """
+
+
+def unscoped(table: str) -> str:
+    """Drops Django's own indexes of a table."""
+    return _UNSCOPED.format(table=table, own=_OWN_INDEX)
 
 
 class Isolate(Operation):
@@ -132,7 +139,9 @@ class Isolate(Operation):
                     f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{field.column}_fk" FOREIGN KEY (organisation_id, {field.column}) '
                     f'REFERENCES "{target._meta.db_table}" (organisation_id, id)'
                 )
-        schema_editor.execute(UNSCOPED.format(table=table))
+        schema_editor.execute(unscoped(table))
+        own = re.compile(rf'CREATE INDEX "?\w+{_OWN_INDEX} ON "{table}"')  # of a table made in the same migration they are still to come
+        schema_editor.deferred_sql = [each for each in schema_editor.deferred_sql if not own.match(str(each))]
         if self.fillfactor:
             schema_editor.execute(f'ALTER TABLE "{table}" SET (fillfactor = {self.fillfactor})')
         schema_editor.execute(f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY')

@@ -1,8 +1,8 @@
-"""Indexes that begin without the organisation serve no question. Django makes them last, after `Isolate` of the same migration looked."""
+"""Django's own indexes of tables that were made and isolated in one migration, before `Isolate` took those away, too."""
 
 from django.db import migrations
 
-from audit.tenancy import UNSCOPED
+from audit.tenancy import unscoped
 
 TABLES = (
     "budgets_dayspending",
@@ -16,4 +16,4 @@ TABLES = (
 
 class Migration(migrations.Migration):
     dependencies = [("budgets", "0006_before"), ("agents", "0010_wake"), ("approvals", "0008_snoozes")]
-    operations = [migrations.RunSQL(UNSCOPED.format(table=table), migrations.RunSQL.noop) for table in TABLES]
+    operations = [migrations.RunSQL(unscoped(table), migrations.RunSQL.noop) for table in TABLES]

@@ -40,14 +40,8 @@ def of(place: Place, found: Sequence[Request]) -> dict[str, list[Check]]:
             _rules(each, active.id if active else "", now),
             Check(ok=True, text=_money(each) + left, at=now),
             _twice(place, each, earlier[each.id], now),
-            Check(
-                each.run.loop_flagged_at is None, "The run repeats itself" if each.run.loop_flagged_at else "The loop guard is quiet", now
-            ),
-            Check(
-                each.id not in stops,
-                f"Stopped by a person: {stops[each.id].reason}" if each.id in stops else "No stop switch is on for it",
-                now,
-            ),
+            _repeats(each, now),
+            _stop(stops.get(each.id), now),
             _agent(each.run.agent, now),
         ]
         for each in found

@@ -84,6 +84,14 @@ def decider(row: Any) -> str:
 
 
 @register.filter
+def on_it(claim: Any, me: str) -> str:
+    """Who has a request in hand, as it is said to a member. Not yet escaped: the template does that."""
+    if claim.member_id != me:
+        return f"{ui.visible(claim.member.name)} is on it"
+    return f"Handed to you by {ui.visible(claim.handed_by.name)}" if claim.handed_by else "you are on it"
+
+
+@register.filter
 def looking(names: Sequence[str]) -> str:
     """ " · Ann, Ben, Cleo and 2 more are looking", or nothing. Not yet escaped: the template does that."""
     shown = [ui.visible(name) for name in names[:MOST_NAMED]]

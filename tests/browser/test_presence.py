@@ -1,31 +1,16 @@
 """Two people at one desk, in two browsers: each sees that the other is looking, until they leave; and one hands over to the other."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, expect
 
 from controlplane import gate
 from tests.browser.test_desk import AXE, TAGS, Visit, chromium, held, visit
-from tests.browser.test_frame import live
+from tests.browser.test_frame import house, live, port
 from tests.controlplane import processes
 from tests.world import World
 
-__all__ = ["chromium"]  # the fixture
+__all__ = ["chromium", "house", "port"]  # the fixtures
 SOON = 15_000
-
-
-@pytest.fixture(scope="module")
-def house(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[processes.Fleet]:
-    with processes.fleet(tmp_path_factory.mktemp("recordings")) as fleet:
-        fleet.web("web")
-        fleet.sweep("sweep")
-        yield fleet
-
-
-@pytest.fixture
-def port(house: processes.Fleet) -> int:
-    return house.ports["web"]
 
 
 def says(seen: Visit, said: gate.Admission, words: str) -> None:

@@ -211,15 +211,7 @@ def test_the_page_asks_as_many_questions_whatever_it_shows(world):
     spent(world)
     with CaptureQueriesContext(connection) as few:
         fiona.text("/budgets")
-    for number in range(4):
-        contracts.register(
-            by=world.people["olga"],
-            workspace=world.workspace,
-            slug=f"a{number}",
-            name="A",
-            owner=world.members["olga"],
-            stage=Agent.Stage.DRAFT,
-        )
+    several(world, 4)
     spent(world)
     with CaptureQueriesContext(connection) as many:
         fiona.text("/budgets")
