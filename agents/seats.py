@@ -130,9 +130,9 @@ def places(user: int) -> list[Seating]:
 
 
 def holding(permission: str, workspace: str) -> QuerySet[Member]:
-    """The active members who hold a permission in a workspace, by name. Call inside `tenancy.within`."""
+    """The active members who hold a permission in a workspace and can sign in, by name. Call inside `tenancy.within`."""
     users = WorkspacePermission.objects.filter(content_object_id=workspace, permission__codename=permission).values("user_id")
-    return Member.objects.filter(user_id__in=users, is_active=True).order_by("name", "id")
+    return Member.objects.filter(user_id__in=users, is_active=True, user__is_active=True).order_by("name", "id")
 
 
 def holding_everywhere(permission: str) -> QuerySet[Member]:

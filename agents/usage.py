@@ -92,23 +92,27 @@ _PULSE = """
         SELECT n.agent, count(DISTINCT n.run) FILTER (WHERE CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END = ANY(%(caps)s))
                    AS capped,
                count(*) FILTER (WHERE c.is_write AND c.state = 'APPLIED') AS writes,
-               count(*) FILTER (WHERE c.is_write AND c.state = 'APPLIED' AND c.tier NOT IN ('ONE', 'TWO')) AS alone
+               count(*) FILTER (WHERE c.is_write AND c.state = 'APPLIED' AND c.tier NOT IN ('ONE', 'TWO')) AS alone,
+               count(*) FILTER (WHERE c.state = 'REFUSED') AS refused
         FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run
         WHERE c.is_write OR c.refusal <> '' GROUP BY 1)
-    SELECT n.agent, count(*), percentile_disc(0.95) WITHIN GROUP (ORDER BY n.seconds), max(d.capped), max(d.writes), max(d.alone)
+    SELECT n.agent, count(*), percentile_disc(0.95) WITHIN GROUP (ORDER BY n.seconds), max(d.capped), max(d.writes), max(d.alone), max(d.refused)
     FROM newest n LEFT JOIN did d USING (agent) GROUP BY 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """One agent's newest runs in a row of a list: `alone` are writes that took effect without a person's agreement to each."""
+    """One agent's newest runs in a row of a list: `capped` of them hit a cap, calls in them were `refused`, and of the writes that took
+    effect `alone` did so without a person's agreement to each.
+    """
 
     runs: int
     p95_s: float | None
     capped: int
     writes: int
     alone: int
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +268,8 @@ def pulses(
     """agent -> how its newest runs since then went, at most so many of each; of these agents, or of all. Call inside `tenancy.within`."""
     asked = {"most": min(most, _most_of_each(workspace)), "caps": list(run_lists.CAP_CODES), "agents": list(agents)}
     return {
-        agent: Pulse(runs, None if seconds is None else float(seconds), capped or 0, writes or 0, alone or 0)
-        for agent, runs, seconds, capped, writes, alone in _rows(_PULSE, organisation, workspace, since, **asked)
+        agent: Pulse(runs, None if seconds is None else float(seconds), capped or 0, writes or 0, alone or 0, refused or 0)
+        for agent, runs, seconds, capped, writes, alone, refused in _rows(_PULSE, organisation, workspace, since, **asked)
     }
 
 

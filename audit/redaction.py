@@ -73,7 +73,7 @@ def _is_quiet(value: Any, fields: Collection[str], known: Collection[str]) -> bo
         text = orjson.dumps(value)
     except TypeError:
         return False
-    if scanning.trigger().search(text) or any(spelling.encode("utf-8", "surrogatepass") in text for spelling in _spellings(known)):
+    if scanning.may_hide(text) or any(spelling.encode("utf-8", "surrogatepass") in text for spelling in _spellings(known)):
         return False
     lower = text.lower()
     return not any(field.lower().encode() in lower for field in fields)

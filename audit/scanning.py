@@ -16,6 +16,7 @@ _NOT_A_SECRET = re.compile(
     | value"""
 )
 _QUOTED = {b'"': re.compile(rb'[^"\r\n]*+'), b"'": re.compile(rb"[^'\r\n]*+")}
+_RUN = re.compile(rb"[0-9]{13,}")  # longer than a card's is not a card's
 _UNQUOTED = re.compile(rb"[^\s\"',;<>()]*+")
 
 
@@ -23,6 +24,13 @@ class _Rule(NamedTuple):
     name: str
     shape: Any
     credible: Callable[[bytes], bool]
+
+
+def may_hide(text: bytes) -> bool:
+    """Whether a secret could be in this JSON text. A long number alone is none, unless a card could bear it."""
+    if not _hint().search(text):
+        return False
+    return bool(_trigger().search(text)) or any(len(run) <= 19 and _is_card(run) for run in _RUN.findall(text))
 
 
 def scrub(text: str) -> str:
@@ -132,7 +140,12 @@ def any_secret() -> Any:
 
 
 @functools.cache
-def trigger() -> Any:
+def _hint() -> Any:
+    return re2.compile(f"{shapes.TRIGGER}|{shapes.LONG_NUMBER}".encode(), _options(capture=False))
+
+
+@functools.cache
+def _trigger() -> Any:
     return re2.compile(shapes.TRIGGER.encode(), _options(capture=False))
 
 

@@ -85,9 +85,12 @@ CARD = r"\b(?:\d{13,19}|\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{5})\b"
 TRIGGER = (
     r"(?i:passw|passphrase|\bpwd|pass[\w.-]{0,16}[\"'\\\\]*\s{0,8}[:=]|secret|token(?:[^s]|s[^\"]|s\"[^:]|s\":[^0-9])|credential|api.?key|access.?key|auth.?key|private.?key"
     r"|encryption.?key|signing.?key|authorization|cookie|bearer|basic\s|cvv|cvc|otp\"|pin\"|card.?n|ccn|" + _SERVICES + ")"
-    r"|://[^\s/]*@|\s-u|--user|\\\\u|\d{13}|\d{4}[ -]\d{4}[ -]|\d{4}[ -]\d{6}[ -]|"
+    r"|://[^\s/]*@|\s-u|--user|\\\\u|\d{4}[ -]\d{4}[ -]|\d{4}[ -]\d{6}[ -]|"
     + "|".join(shape.replace(r"\b", "") for name, shape in _TOKENS.items() if name != "private_key")
 )
+
+# Digits are what most ids and times are made of, so a run of them is looked at before it counts.
+LONG_NUMBER = r"\d{13}"
 
 # Compared without case and without - _ . and spaces.
 # fmt: off

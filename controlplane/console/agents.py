@@ -35,15 +35,13 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     everyone = list(contracts.in_workspace(place.workspace.id))
     since = (timezone.now() - WEEK).replace(second=0, microsecond=0)
     week = runs.tally(place.workspace.id, since=since, by="agent_id")
-    refused: dict[str, int] = {}
-    for (agent, _), pair in usage.by_pair(place.organisation.id, place.workspace.id, since=since)[0].items():
-        refused[agent] = refused.get(agent, 0) + pair.refused
-    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=since)
     pinned = tools.pin_counts(place.workspace.id, by="agent")
     stopped = {stop.target for stop in stops.on() if stop.scope == "agent"}
     found = [each for each in everyone if (not stage or each.stage == stage) and text in f"{each.slug} {each.name}".lower()]
     after = lists.after_name(asked.text(request, "after", longest=400))
     found, further = lists.cut_by_name([each for each in found if each.slug > after], "slug")
+    shown = [each.id for each in found]
+    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=since, agents=shown) if shown else {}
     spent = {one.target: one for one in reservations.balances(place.organisation.id)} if place.may("budgets_view") else {}
     waiting = counts.open_by_agent(place.workspace.id) if place.may("approvals_all") else {}
     context = {
@@ -54,7 +52,6 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
                 "judged": week.get(each.id, {}).get("runs", 0) >= usage.ENOUGH,
                 "tools": pinned.get(each.id, 0),
                 "stopped": each.id in stopped,
-                "refused": refused.get(each.id, 0),
                 "spent": spent.get(each.id),
                 "waiting": waiting.get(each.id, 0),
                 "pulse": pulses.get(each.id),

@@ -151,6 +151,22 @@ def test_a_number_can_be_a_card_too():
     assert redaction.redact({"n": 4111111111111111, "at": 1700000000000000}) == {"n": "[redacted:card_number]", "at": 1700000000000000}
 
 
+LONG = ["1700000000000", "17000000000001234", "12345678901234567890123", "4111111111111112"]  # times, ids, and no card's check digit
+
+
+@pytest.mark.parametrize("number", LONG)
+def test_times_and_ids_are_told_from_cards_without_a_walk(number, monkeypatch):
+    monkeypatch.setattr(redaction, "_clean_texts", lambda value: pytest.fail("walked"))
+    value = {"at": f"order {number}", "n": int(number[:15])}
+    assert redaction.redact(value) is value
+
+
+@pytest.mark.parametrize("before", ["", "card ", "\n", "é", "1700000000000 ", "12345678901234567890123,"])
+@pytest.mark.parametrize("secret", ["4111111111111111", "378282246310005", GITHUB, "1700000000000:A" + "b1-" * 11 + "c"])
+def test_a_long_number_hides_nothing_behind_it(before, secret):
+    assert secret not in redaction.redact({"a": before + secret})["a"]
+
+
 class Rude(dict):
     def items(self):
         raise RuntimeError("no")
@@ -193,8 +209,14 @@ def test_it_never_fails_and_doing_it_twice_changes_nothing(value):
     assert redaction.redact(value, fields={"email"}) != redaction.FAILED
 
 
-@given(st.dictionaries(st.sampled_from(["a", "note"]), st.sampled_from([text for text, _ in SAID]) | st.text(max_size=60), min_size=1))
-@settings(max_examples=50, deadline=None)
+# Runs of digits and what they meet: cards, tokens that hold digits, letters that end a word.
+digits = st.lists(
+    st.sampled_from([*LONG, "4111111111111111", "378282246310005", "abQ~", "x" * 34, ":A", ".atlasv1.", " ", "-", "\n", "0", "7"]), max_size=6
+).map("".join)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "note"]), st.sampled_from([text for text, _ in SAID]) | st.text(max_size=60) | digits, min_size=1))
+@settings(max_examples=80, deadline=None)
 def test_the_quick_look_never_misses_what_the_full_walk_finds(value):
     assert redaction.redact(value) == {key: redaction.redact_text(text) for key, text in value.items()}
 
