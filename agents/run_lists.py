@@ -5,13 +5,14 @@ says how far back that was, so that a person can look further.
 """
 
 import datetime
+import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, F, Lookup, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Coalesce, Extract
 
@@ -116,6 +117,19 @@ class Page:
     rows: Sequence[Run]
     further: Spot | None
     horizon: datetime.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Of so many newest runs, how many `met` a refusal, and how many `hit` a cap."""
+
+    seen: int
+    met: int
+    hit: int
+
+    @property
+    def is_capped(self) -> bool:
+        return self.seen == COUNTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +309,7 @@ def facets(seen: Look) -> Facets:
     refused = ExpressionWrapper(~Q(refusal=""), output_field=BooleanField())
     capped = ExpressionWrapper(_capped(), output_field=BooleanField())
     fields = ("run_id", "name", "kind", "tier")
-    calls = Call.objects.filter(run_id__in=[each.id for each in seen.seen]).values_list(*fields, refused, capped).order_by()[:MOST_CALLS]
+    calls = _calls([each.id for each in seen.seen]).values_list(*fields, refused, capped).order_by()[:MOST_CALLS]
     tools: dict[str, set[str]] = {}
     facts: dict[str, set[str]] = {name: set() for name in FACTS}
     facts["wrote"] = {each.id for each in seen.seen if each.writes}
@@ -314,12 +328,27 @@ def facets(seen: Look) -> Facets:
     )
 
 
-def refusals(seen: Look) -> tuple[int, int]:
-    """(how many of them met a refusal, how many hit a cap), without opening the others. Call inside `tenancy.within`."""
-    capped = ExpressionWrapper(_capped(), output_field=BooleanField())
-    found = Call.objects.filter(run_id__in=[each.id for each in seen.seen]).exclude(refusal="").order_by().values_list("run_id", capped)
-    rows = list(found[:MOST_CALLS])
-    return len({run for run, _ in rows}), len({run for run, was_capped in rows if was_capped})
+def refusals(found: QuerySet[Run], *, since: datetime.datetime) -> Refusals:
+    """Of the newest runs since then. Call inside `tenancy.within`."""
+    newest = list(found.filter(started_at__gte=since).order_by("-started_at", "-id").values_list("id", flat=True)[:COUNTED])
+    runs = functools.partial(Count, "run_id", distinct=True)
+    told = _calls(newest).exclude(refusal="").aggregate(met=runs(), hit=runs(filter=_capped()))
+    return Refusals(len(newest), told["met"], told["hit"])
+
+
+class _AnyOf(Lookup):
+    """`column = ANY (array)`: one parameter, however many there are. A thousand placeholders take the driver 10 ms."""
+
+    lookup_name = "any_of"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        column, given = self.process_lhs(compiler, connection)
+        return f"{column} = ANY(%s)", [*given, list(self.rhs)]
+
+
+def _calls(of: Sequence[str]) -> QuerySet[Call]:
+    return Call.objects.filter(_AnyOf(F("run_id"), of))
 
 
 def over_time(seen: Look, *, bins: int) -> list[Bin]:

@@ -21,12 +21,12 @@ _TOOK = """
 """
 _AGENTS = """
     SELECT agent, json_agg(json_build_array(part, state, number)) FROM (
-        SELECT a.id AS agent, width_bucket(r.started_at, %(edges)s) - 1 AS part, r.state, count(*) AS number
+        SELECT a.id AS agent, a.slug, width_bucket(r.started_at, %(edges)s) - 1 AS part, r.state, count(*) AS number
         FROM agents_agent a CROSS JOIN LATERAL (
             SELECT started_at, state FROM agents_run WHERE organisation_id = a.organisation_id AND agent_id = a.id
             AND started_at >= %(since)s ORDER BY started_at DESC LIMIT %(most)s) r
-        WHERE a.workspace_id = %(workspace)s GROUP BY 1, 2, 3) counted
-    GROUP BY 1
+        WHERE a.workspace_id = %(workspace)s GROUP BY 1, 2, 3, 4) counted
+    GROUP BY 1, slug ORDER BY sum(number) DESC, slug LIMIT %(busiest)s
 """
 _LAST = """
     SELECT a.id, (SELECT max(started_at) FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id)
@@ -79,10 +79,11 @@ def took(workspace: str, *, since: datetime.datetime, until: datetime.datetime) 
     return seconds, number
 
 
-def by_agent(workspace: str, *, since: datetime.datetime, until: datetime.datetime, parts: int) -> dict[str, Line]:
-    """Each agent's newest runs since then. Call inside `tenancy.within`."""
+def by_agent(workspace: str, *, since: datetime.datetime, until: datetime.datetime, parts: int, busiest: int) -> dict[str, Line]:
+    """The newest runs since then of those agents that ran most, busiest first. Call inside `tenancy.within`."""
     found: dict[str, Line] = {}
-    asked = {"workspace": workspace, "since": since, "edges": _edges(since, (until - since) / parts, parts), "most": NEWEST}
+    edges = _edges(since, (until - since) / parts, parts)
+    asked = {"workspace": workspace, "since": since, "edges": edges, "most": NEWEST, "busiest": busiest}
     for agent, counted in _rows(_AGENTS, asked):
         line = found[agent] = Line(parts=[0] * parts)
         for part, state, number in counted:

@@ -96,7 +96,8 @@ _PULSE = """
                count(*) FILTER (WHERE c.state = 'REFUSED') AS refused
         FROM newest n JOIN agents_call c ON c.organisation_id = %(organisation)s AND c.run_id = n.run
         WHERE c.is_write OR c.refusal <> '' GROUP BY 1)
-    SELECT n.agent, count(*), percentile_disc(0.95) WITHIN GROUP (ORDER BY n.seconds), max(d.capped), max(d.writes), max(d.alone), max(d.refused)
+    SELECT n.agent, count(*), percentile_disc(0.95) WITHIN GROUP (ORDER BY n.seconds),
+           max(d.capped), max(d.writes), max(d.alone), max(d.refused)
     FROM newest n LEFT JOIN did d USING (agent) GROUP BY 1
 """
 

@@ -133,12 +133,12 @@ def _of_runs(place: Place, wanted: Asked, now: list[trends.Stretch]) -> list[Num
 def _facts(place: Place, wanted: Asked, since: str) -> list[Number]:
     """Refusals and caps, among the newest runs only: each must be opened to know."""
     whole = runs.visible(by=place.principal, workspace=place.workspace.id)
-    look = run_lists.look(whole, run_lists.Wanted(after=wanted.start))
-    (refused, hit), seen = run_lists.refusals(look), len(look.seen)
-    told = f"of {'the newest ' if look.is_capped else ''}{ui.thousands(seen)}"
+    found = run_lists.refusals(whole, since=wanted.start)
+    told = f"of {'the newest ' if found.is_capped else ''}{ui.thousands(found.seen)}"
+    is_bad = found.hit * 100 > found.seen * CAPS_WARN
     return [
-        Number("Met a refusal", ui.thousands(refused), f"{since}&q=has%3Arefused", told),
-        Number("Hit a cap", _percent(hit, seen), f"{since}&q=has%3Acap", f"{hit} {told}", is_bad=hit * 100 > seen * CAPS_WARN),
+        Number("Met a refusal", ui.thousands(found.met), f"{since}&q=has%3Arefused", told),
+        Number("Hit a cap", _percent(found.hit, found.seen), f"{since}&q=has%3Acap", f"{found.hit} {told}", is_bad=is_bad),
     ]
 
 
@@ -163,7 +163,7 @@ def _of_money(place: Place) -> Number:
 
 
 def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[str, Any]]:
-    lines = trends.by_agent(place.workspace.id, since=wanted.start, until=wanted.end, parts=SPARKS)
+    lines = trends.by_agent(place.workspace.id, since=wanted.start, until=wanted.end, parts=SPARKS, busiest=BUSIEST)
     found = []
     idle = trends.Line(parts=[0] * SPARKS)
     busiest = sorted(agents, key=lambda each: (-lines.get(each.id, idle).runs, each.slug))[:BUSIEST]

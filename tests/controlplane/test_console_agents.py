@@ -28,7 +28,7 @@ def test_the_list_says_how_each_agent_does_and_each_number_leads_to_its_runs(wor
     page = client.get(f"{here}/agents")
     (row,) = page.context["rows"]
     assert (row["pulse"].runs, row["pulse"].capped, row["pulse"].writes, row["pulse"].alone) == (5, 1, 2, 1)
-    assert (row["refused"], row["waiting"]) == (1, 1)
+    assert (row["pulse"].refused, row["waiting"]) == (1, 1)
     assert '50 %</a><span class="sub">of 2</span>' in text(page)
     for query, rows in (("q=has%3Acap", 1), ("q=has%3Awrote+call%3Aapplied", 2), ("q=call%3Arefused", 1)):
         (address,) = (each for each in re.findall(r'href="([^"]+/runs[^"]+)"', text(page)) if each.endswith(query))
