@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 
 from agents import organisations, roles, seats
@@ -53,3 +54,19 @@ def test_the_last_one_may_not_give_the_role_back_either(world: World) -> None:
     system = organisations.system(world.organisation, "tests")
     with pytest.raises(organisations.Conflict, match="last owner"):
         seats.remove(by=system, member=world.members["olga"], workspace=world.workspace, role="owner")
+
+
+@pytest.mark.parametrize("gone", ["account", "membership"])
+def test_whoever_cannot_sign_in_is_named_as_nobodys_decider(world: World, gone: str) -> None:
+    def named() -> set[str]:
+        with tenancy.within(world.organisation):
+            return {member.name for member in seats.holding("approvals_decide", world.workspace.id)}
+
+    ann = world.members["ann"]
+    assert ann.name in named()
+    if gone == "account":
+        get_user_model().objects.filter(pk=ann.user_id).update(is_active=False)
+    else:
+        organisations.deactivate(by=world.people["olga"], member=ann)
+    assert ann.name not in named()
+    assert named()
