@@ -43,7 +43,7 @@ def _key(agent: str, tool_version: str, policies: Iterable[str], policy_set: str
 
 def _foldable() -> Q:
     """Which requests may be decided beside others: never what takes two, cannot be taken back, waits as a proposal or is stopped."""
-    found, stopped = Q(required=1, is_draft=False, call__tool_version__is_reversible=True), brakes.stopped()
+    found, stopped = Q(required=1, is_draft=False, tool_version__is_reversible=True), brakes.stopped()
     return found & ~stopped if stopped else found
 
 

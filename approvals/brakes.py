@@ -15,8 +15,8 @@ _LOOKUPS = {
     Stop.Scope.WORKSPACE: "workspace_id",
     Stop.Scope.AGENT: "run__agent_id",
     Stop.Scope.RUN: "run_id",
-    Stop.Scope.TOOL: "call__tool_version__tool_id",
-    Stop.Scope.CONNECTOR: "call__tool_version__tool__connector_id",
+    Stop.Scope.TOOL: "tool_version__tool_id",
+    Stop.Scope.CONNECTOR: "tool_version__tool__connector_id",
 }
 
 

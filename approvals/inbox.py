@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import BigIntegerField, Case, Count, F, FloatField, Func, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import BigIntegerField, Case, Count, F, FloatField, Func, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce
 
 from agents import organisations, seats
-from agents.models import Member
+from agents.models import Member, ToolVersion
 from agents.organisations import Principal
 from approvals import pace, requests, sight, stances, votes
 from approvals.models import Remark, Request
@@ -94,21 +94,20 @@ _ROW = (
     "plan__digest",
     "call__name",
     "call__refusal",
-    "call__tool_version__title",
-    "call__tool_version__is_reversible",
-    "call__tool_version__tool__connector_id",
     "run__agent__slug",
 )
+_TOOL = ("title", "is_reversible", "tool__connector_id")
 
 
 def shown(found: QuerySet[Request]) -> QuerySet[Request]:
     """With what a row says, in a fixed number of statements."""
     said = Remark.objects.filter(request=OuterRef("id"), kind=Remark.Kind.COMMENT).order_by().values("request")
     counted = said.annotate(n=Count("id")).values("n")
+    tool = Prefetch("tool_version", ToolVersion.objects.select_related("tool").only(*_TOOL))
     return (
-        found.select_related("plan", "call__tool_version__tool", "run__agent")
+        found.select_related("plan", "call", "run__agent")
         .only(*_ROW)
-        .prefetch_related("votes__member")
+        .prefetch_related("votes__member", tool)
         .annotate(comments=Coalesce(Subquery(counted), 0))
     )
 
@@ -119,11 +118,11 @@ def by_urgency(found: QuerySet[Request], since: datetime.datetime) -> QuerySet[R
     `since` is the moment that a reader began to page, so that the order stands still while they do.
     """
     risk = Case(
-        *(When(call__tool_version__risk=name, then=Value(weight)) for name, weight in RISK.items()),
+        *(When(tool_version__risk=name, then=Value(weight)) for name, weight in RISK.items()),
         default=Value(1.0),
         output_field=FloatField(),
     )
-    reach = Case(When(call__tool_version__is_reversible=True, then=Value(1.0)), default=Value(1.5), output_field=FloatField())
+    reach = Case(When(tool_version__is_reversible=True, then=Value(1.0)), default=Value(1.5), output_field=FloatField())
     left = Func(F("expires_at") - Value(since), template="extract(epoch from %(expressions)s)", output_field=FloatField())
     weight = risk * reach * Cast(F("required"), FloatField())
     return found.annotate(urgency=Cast(left * 1000.0 / weight, BigIntegerField())).order_by("urgency", "id")

@@ -17,7 +17,7 @@ from approvals import requests, sight
 from approvals.models import Plan, Request
 from audit import tenancy
 
-SHOWN, MEASURED, LOOKED = 5, 50, 500
+SHOWN, MEASURED, LOOKED = 5, 50, 250
 FEWEST = 3  # with fewer amounts there is no usual one
 UNUSUAL = 2.0
 SINCE, EARLIER = datetime.timedelta(days=90), datetime.timedelta(days=30)
@@ -128,7 +128,8 @@ def earlier(found: Sequence[Request]) -> dict[str, list[Request]]:
         state=Request.State.APPLIED,
     ).exclude(id__in=[request.id for request in found])
     nth = Window(RowNumber(), partition_by="plan__entity", order_by=["-opened_at", "-id"])
-    rows = rows.annotate(nth=nth).filter(nth__lte=SHOWN).select_related("plan", "call", "run__agent").order_by("-opened_at", "-id")
+    rows = rows.annotate(nth=nth).filter(nth__lte=SHOWN).select_related("plan").only("opened_at", "run_id", "plan__entity")
+    rows = rows.prefetch_related("run__agent").order_by("-opened_at", "-id")
     done = list(rows) if targets else []
     return {
         request.id: [row for row in done if row.plan.entity == request.plan.entity and row.opened_at > request.opened_at - EARLIER]

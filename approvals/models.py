@@ -3,7 +3,7 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from agents.models import Call, Member, Run, Workspace
+from agents.models import Call, Member, Run, ToolVersion, Workspace
 from audit import tenancy
 from audit.moments import Moment
 
@@ -56,7 +56,7 @@ class Request(tenancy.Tenant):
     reasons = ArrayField(models.TextField(), default=list)
     requesters = ArrayField(models.TextField(), default=list)  # persons who asked for it: see `barred`
     policy_set_id = models.TextField()
-    tool_version_id = models.TextField()
+    tool_version = models.ForeignKey(ToolVersion, on_delete=models.PROTECT, db_constraint=False, db_index=False)
     opened_at = models.DateTimeField(db_default=Moment())
     expires_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True)
@@ -73,7 +73,7 @@ class Request(tenancy.Tenant):
             models.Index(fields=["organisation_id", "expires_at"], name="request_expiry", condition=models.Q(state="OPEN")),
             models.Index(fields=["organisation_id", "workspace", "-opened_at", "-id"], name="request_newest"),
             models.Index(fields=["organisation_id", "workspace", "-decided_at", "-id"], name="request_decided"),
-            models.Index(fields=["organisation_id", "tool_version_id", "-opened_at"], name="request_of_tool"),
+            models.Index(fields=["organisation_id", "tool_version", "-opened_at"], name="request_of_tool"),
             models.Index(fields=["organisation_id", "run"], name="request_of_run"),
             models.Index(fields=["organisation_id", "call"], name="request_of_call"),
         ]

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from agents import contracts, organisations, runs, seats
 from agents.models import Call, Member, Run
 from agents.organisations import Principal
 from approvals import brakes, denials, requests, tiers
-from approvals.models import Request, Vote
+from approvals.models import Plan, Request, Vote
 from audit import ids, outcomes, redaction, tenancy
 from audit.moments import Moment
 
@@ -169,7 +169,8 @@ def decidable(*, by: Principal, workspace: str) -> QuerySet[Request]:
     """The open requests that this person may decide now, the one with least time left first. Call inside `tenancy.within`."""
     allowed = [number for number, permission in tiers.PERMISSION.items() if organisations.may(by, permission, workspace)]
     found = Request.objects.filter(workspace_id=workspace, state=Request.State.OPEN, required__in=allowed, expires_at__gt=Moment())
-    own = Vote.objects.filter(request=OuterRef("id"), member_id=by.id, plan_digest=OuterRef("plan__digest"))
+    digest = Plan.objects.filter(id=OuterRef(OuterRef("plan_id"))).values("digest")  # read for those that have a vote, not joined to all
+    own = Vote.objects.filter(request=OuterRef("id"), member_id=by.id, plan_digest=Subquery(digest))
     found = found.exclude(requesters__contains=[by.person]).exclude(Exists(own))
     theirs = contracts.owned(by)
     if theirs:  # also those that came to be theirs since

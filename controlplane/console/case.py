@@ -188,7 +188,7 @@ def _read(organisation: str, call: Call) -> Read:
 
 def _touched(place: Place, opened: Request, tool: tools.Facts) -> list[tuple[str, str, datetime.datetime | None]]:
     """(what, in words, and when where that matters)."""
-    connector = opened.call.tool_version.tool.connector if opened.call.tool_version else None
+    connector = opened.tool_version.tool.connector
     last = likeness.newest_end(opened, tool)
     found = [
         ("System", " · ".join(dict.fromkeys(part for part in (tool.connector_slug, tool.data_domain) if part))),
