@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet
 
 from agents import organisations, sight, tools
 from agents.models import Agent, Call, Capability, Effect, Run, Step
@@ -187,12 +187,10 @@ def narrowed(found: QuerySet[Run], *, text: str = "", over_since: datetime.datet
     return found if over_since is None else found.filter(finished_at__gte=over_since)
 
 
-def tally(workspace: str, *, since: datetime.datetime, by: str = "state") -> dict[str, dict[str, int]]:
-    """The runs that a workspace started since then, in numbers by state or by agent. Call inside `tenancy.within`."""
+def tally(workspace: str, *, since: datetime.datetime, by: str = "agent_id") -> dict[str, dict[str, int]]:
+    """The runs that a workspace started since then, in numbers by agent. Call inside `tenancy.within`."""
     numbers = {
         "runs": Count("id"),
-        "calls": Sum("tool_calls"),
-        "writes": Sum("writes"),
         "succeeded": Count("id", filter=Q(state=Run.State.SUCCEEDED)),
         "handed_off": Count("id", filter=Q(state=Run.State.HANDED_OFF)),
     }

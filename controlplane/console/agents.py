@@ -34,7 +34,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     text, stage = asked.text(request, "q").lower(), asked.text(request, "stage")
     everyone = list(contracts.in_workspace(place.workspace.id))
     since = (timezone.now() - WEEK).replace(second=0, microsecond=0)
-    week = runs.tally(place.workspace.id, since=since, by="agent_id")
+    week = runs.tally(place.workspace.id, since=since)
     pinned = tools.pin_counts(place.workspace.id, by="agent")
     stopped = {stop.target for stop in stops.on() if stop.scope == "agent"}
     found = [each for each in everyone if (not stage or each.stage == stage) and text in f"{each.slug} {each.name}".lower()]

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import contracts, organisations, runs, sight
+from agents import contracts, organisations, sight, trends
 from agents.models import Call, Run
 from audit import outcomes, tenancy
 from budgets import caps, limits, prices, purses, spending, sums, zones
@@ -76,14 +76,14 @@ def _names(found: Sequence[purses.Purse]) -> dict[tuple[str, str], str]:
 def _numbers(place: Place, own: purses.Purse, month: zones.Month) -> dict[str, Any]:
     """The tiles: each is the sum of the rows that its link opens."""
     total = sum(sums.by_day(place.workspace.id, month).values())
-    states = runs.tally(place.workspace.id, since=month.start)
-    succeeded = states.get(Run.State.SUCCEEDED, {}).get("runs", 0)
+    (ran,) = trends.over(place.workspace.id, since=month.start, until=timezone.now(), parts=1)
+    succeeded = ran.states.get(Run.State.SUCCEEDED, 0)
     stopped, number = spending.stopped_by_a_cap(place.workspace.id, month)
     return {
         "total": total,
         "succeeded": succeeded,
         "per_success": total // succeeded if succeeded else None,
-        "all_runs": sum(each["runs"] for each in states.values()),
+        "all_runs": ran.runs,
         "stopped": [(one, _cap_named(place, one.rule)) for one in stopped],
         "stopped_runs": number,
         "reads_entries": sight.reads_money(place.principal, place.workspace.id),
