@@ -188,7 +188,7 @@ def narrowed(found: QuerySet[Run], *, text: str = "", over_since: datetime.datet
 
 
 def tally(workspace: str, *, since: datetime.datetime, by: str = "agent_id") -> dict[str, dict[str, int]]:
-    """The runs that a workspace started since then, in numbers by agent. Call inside `tenancy.within`."""
+    """The runs that a workspace started since then, in numbers by agent, or by another column. Call inside `tenancy.within`."""
     numbers = {
         "runs": Count("id"),
         "succeeded": Count("id", filter=Q(state=Run.State.SUCCEEDED)),
