@@ -59,6 +59,9 @@ def within(organisation_id: str, *, durable: bool = False, read_only: bool = Fal
     outer = getattr(connection, "remit_organisation", None) if connection.in_atomic_block else None
     if outer is not None and outer != organisation_id:
         raise NoOrganisation("A transaction belongs to one organisation; finish it before entering another.")
+    if outer is not None and not durable and getattr(connection, "remit_memory", None) is not None:
+        yield  # in a transaction that only reads there is nothing to take back, so no savepoint is asked for
+        return
     with transaction.atomic(durable=durable):
         if outer is None:
             with connection.cursor() as cursor:

@@ -1,12 +1,15 @@
 """No row of another organisation, whatever the application's role asks for (I-40), and none at all when no organisation is set (I-41)."""
 
+import contextlib
 import os
 
 import psycopg
 import pytest
 from django.apps import apps
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
+from agents.models import Member
 from audit import tenancy
 from tests.world import World
 
@@ -88,4 +91,21 @@ def test_row_level_security_cannot_be_switched_off_by_the_application(world: Wor
 
 def test_a_transaction_stays_in_one_organisation(world: World, elsewhere: World) -> None:
     with pytest.raises(tenancy.NoOrganisation), tenancy.within(world.organisation), tenancy.within(elsewhere.organisation):
+        pass
+
+
+def test_a_transaction_inside_one_that_only_reads_costs_nothing_and_inside_one_that_writes_is_taken_back_alone(world: World) -> None:
+    with tenancy.within(world.organisation, read_only=True), CaptureQueriesContext(connection) as asked:
+        with pytest.raises(LookupError), tenancy.within(world.organisation):
+            raise LookupError
+        with tenancy.within(world.organisation):
+            assert Member.objects.exists()
+    assert len(asked) == 1, [each["sql"] for each in asked]
+    with tenancy.within(world.organisation):
+        before = Member.objects.get(id=world.members["ann"].id).name
+        with contextlib.suppress(LookupError), tenancy.within(world.organisation):
+            Member.objects.filter(id=world.members["ann"].id).update(name="Nobody")
+            raise LookupError
+        assert Member.objects.get(id=world.members["ann"].id).name == before
+    with pytest.raises(tenancy.NoOrganisation), tenancy.within(world.organisation, read_only=True), tenancy.within("ORG-ELSEWHERE"):
         pass
