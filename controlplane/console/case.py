@@ -262,6 +262,7 @@ def _moments(opened: Request, cast: Sequence[Vote], effect: Any) -> list[Moment]
                 remark.at, _REMARKS[Remark.Kind(remark.kind)], remark.member.name, what, "" if remark.kind == "EXTENSION" else remark.text
             )
         )
+    found += [Moment(hand.at, "person", hand.who, hand.what) for hand in stances.hands(opened)]
     if opened.checked_at is not None:
         found.append(Moment(opened.checked_at, "check", "Remit", "read the target again: as planned"))
     if effect is not None:

@@ -144,7 +144,20 @@ def test_a_request_is_handed_over_by_a_form_and_everybody_reads_by_whom(world: W
         assert "ben is on it" in text(visit(world, name, "approvals?tab=all"))
         assert ("Hand over" in page(world, name, said)) is (name == "cleo")
     post(world, "cleo", said, "claim")
-    assert "handed" not in page(world, "ben", said)
+    assert "cleo is on it</b>, 0" in page(world, "ben", said)
+
+
+def test_the_timeline_tells_through_whose_hands_it_went(world: World) -> None:
+    said = ask(world)
+    post(world, "ann", said, "claim")
+    post(world, "ann", said, "hand-over", to="ben")
+    post(world, "ben", said, "unclaim")
+    other = ask(world, 51)
+    post(world, "cleo", other, "claim")
+    (timeline,) = re.findall(r'class="in timeline">(.*?)</ol>', page(world, "olga", said), re.S)
+    told = [" ".join(re.sub("<[^>]+>", " ", line).split()) for line in timeline.split("<li>")[1:]]
+    wanted = ["asked", "ann took it in hand", "ann handed it over to ben", "ben left it to the others"]
+    assert [line for line, words in zip(told, wanted, strict=True) if words not in line] == []
 
 
 def test_what_cannot_be_handed_over_says_who_may_have_it(world: World) -> None:
