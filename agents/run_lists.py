@@ -5,7 +5,6 @@ says how far back that was, so that a person can look further.
 """
 
 import datetime
-import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -331,8 +330,8 @@ def facets(seen: Look) -> Facets:
 def refusals(found: QuerySet[Run], *, since: datetime.datetime) -> Refusals:
     """Of the newest runs since then. Call inside `tenancy.within`."""
     newest = list(found.filter(started_at__gte=since).order_by("-started_at", "-id").values_list("id", flat=True)[:COUNTED])
-    runs = functools.partial(Count, "run_id", distinct=True)
-    told = _calls(newest).exclude(refusal="").aggregate(met=runs(), hit=runs(filter=_capped()))
+    numbers = {"met": Count("run_id", distinct=True), "hit": Count("run_id", distinct=True, filter=_capped())}
+    told = _calls(newest).exclude(refusal="").aggregate(**numbers)
     return Refusals(len(newest), told["met"], told["hit"])
 
 

@@ -86,8 +86,7 @@ _PULSE = """
             SELECT id, CASE WHEN state = 'SUCCEEDED' THEN extract(epoch FROM finished_at - started_at) - waited_ms / 1000.0 END AS seconds
             FROM agents_run r WHERE r.organisation_id = a.organisation_id AND r.agent_id = a.id AND r.started_at >= %(since)s
             ORDER BY r.started_at DESC LIMIT %(most)s) r
-        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s
-              AND (%(agents)s::text[] = '{}' OR a.id = ANY(%(agents)s))),
+        WHERE a.organisation_id = %(organisation)s AND a.workspace_id = %(workspace)s AND a.id = ANY(%(agents)s)),
     did AS (
         SELECT n.agent, count(DISTINCT n.run) FILTER (WHERE CASE WHEN c.refusal <> '' THEN c.refusal::jsonb ->> 'code' END = ANY(%(caps)s))
                    AS capped,
@@ -264,9 +263,9 @@ def health(organisation: str, agent: str, *, since: datetime.datetime) -> Health
 
 
 def pulses(
-    organisation: str, workspace: str, *, since: datetime.datetime, agents: Sequence[str] = (), most: int = MOST_BEATS
+    organisation: str, workspace: str, *, since: datetime.datetime, agents: Sequence[str], most: int = MOST_BEATS
 ) -> dict[str, Pulse]:
-    """agent -> how its newest runs since then went, at most so many of each; of these agents, or of all. Call inside `tenancy.within`."""
+    """agent -> how its newest runs since then went, at most so many of each, of these agents. Call inside `tenancy.within`."""
     asked = {"most": min(most, _most_of_each(workspace)), "caps": list(run_lists.CAP_CODES), "agents": list(agents)}
     return {
         agent: Pulse(runs, None if seconds is None else float(seconds), capped or 0, writes or 0, alone or 0, refused or 0)

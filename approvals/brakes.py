@@ -1,7 +1,7 @@
 """The stop that is on over a request. What waits under one keeps waiting: nobody approves it until a person lets it go on."""
 
+import operator
 from collections.abc import Iterable
-from typing import Any
 
 from django.db.models import Q
 
@@ -43,15 +43,8 @@ def over(requests: Iterable[Request]) -> dict[str, Stop]:
     return found
 
 
-def _scopes(request: Request) -> set[tuple[str, Any]]:
-    return {(str(scope), _value(request, lookup)) for scope, lookup in _LOOKUPS.items()}
-
-
-def _value(row: Any, lookup: str) -> Any:
-    """What a lookup finds from one row; None where a link of it leads nowhere."""
-    for name in lookup.split("__"):
-        row = getattr(row, name) if row is not None else None
-    return row
+def _scopes(request: Request) -> set[tuple[str, str]]:
+    return {(str(scope), operator.attrgetter(lookup.replace("__", "."))(request)) for scope, lookup in _LOOKUPS.items()}
 
 
 def releasers(stop: Stop, workspace: str) -> list[str]:

@@ -6,7 +6,6 @@ ten minutes before it expires.
 
 import datetime
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
@@ -16,8 +15,7 @@ from agents.models import Member, Work
 from agents.organisations import Principal
 from approvals import requests, tiers, votes
 from approvals.models import Remark, Request, Stance, Vote
-from audit import ids, log, tenancy
-from audit.models import Entry
+from audit import ids, tenancy
 from audit.moments import Moment
 
 CLAIMED = datetime.timedelta(minutes=30)
@@ -115,34 +113,6 @@ def unclaim(*, by: Principal, request_id: str) -> Request:
         mine.delete()
         requests.record(request, by=by, event="request.unclaimed")
     return request
-
-
-@dataclass(frozen=True, slots=True)
-class Hand:
-    """One time that a request came into somebody's hands, or out of them. `what` names whoever it was handed to."""
-
-    at: datetime.datetime
-    who: str
-    what: str
-
-
-_HANDS = {
-    "request.claimed": "took it in hand",
-    "request.handed_over": "handed it over to {name}",
-    "request.unclaimed": "left it to the others",
-}
-_MOST_HANDS = 50
-
-
-def hands(request: Request) -> list[Hand]:
-    """Who had a request in hand, as the log tells it: the newest fifty, newest first. Call inside `tenancy.within`."""
-    told = list(log.entries(subject=request.id, since=request.opened_at).filter(event__in=_HANDS)[:_MOST_HANDS])
-    names = organisations.names({entry.actor_id for entry in told}) if told else {}
-    return [Hand(entry.at, names.get(entry.actor_id, entry.actor_id), _what(entry)) for entry in told]
-
-
-def _what(entry: Entry) -> str:
-    return _HANDS[entry.event].format(name=entry.told["detail"].get("name", "another"))
 
 
 def claims(found: Iterable[Request]) -> dict[str, Stance]:

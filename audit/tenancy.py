@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations import RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models.functions import NullIf
@@ -100,6 +101,19 @@ END $$
 """
 
 
+# Like every reference of a tenant's table, and unlike what Django would make of it, it carries the organisation.
+_REFERENCE = (
+    'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{column}_fk" FOREIGN KEY (organisation_id, {column}) '
+    'REFERENCES "{target}" (organisation_id, id)'
+)
+
+
+def refer(table: str, column: str, target: str) -> RunSQL:
+    """The reference of a column that a table got after it was isolated."""
+    back = f'ALTER TABLE "{table}" DROP CONSTRAINT "{table}_{column}_fk"'
+    return RunSQL(_REFERENCE.format(table=table, column=column, target=target), back)
+
+
 def unscoped(table: str) -> str:
     """Drops Django's own indexes of a table."""
     return _UNSCOPED.format(table=table, own=_OWN_INDEX)
@@ -138,10 +152,7 @@ class Isolate(Operation):
                 and field.name not in self.later
                 and any(f.name == "organisation_id" for f in target._meta.concrete_fields)
             ):
-                schema_editor.execute(
-                    f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{field.column}_fk" FOREIGN KEY (organisation_id, {field.column}) '
-                    f'REFERENCES "{target._meta.db_table}" (organisation_id, id)'
-                )
+                schema_editor.execute(_REFERENCE.format(table=table, column=field.column, target=target._meta.db_table))
         schema_editor.execute(unscoped(table))
         own = re.compile(rf'CREATE INDEX "?\w+{_OWN_INDEX} ON "{table}"')  # of a table made in the same migration they are still to come
         schema_editor.deferred_sql = [each for each in schema_editor.deferred_sql if not own.match(str(each))]

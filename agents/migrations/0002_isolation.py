@@ -4,7 +4,7 @@ from pathlib import Path
 
 from django.db import migrations
 
-from audit.tenancy import Isolate
+from audit.tenancy import Isolate, refer
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
 READ_WRITE = ("SELECT", "INSERT", "UPDATE")
@@ -38,10 +38,7 @@ class Migration(migrations.Migration):
         Isolate("Repeat", grants=READ_WRITE, fillfactor=70),
         Isolate("Effect", grants=("SELECT",)),
         Isolate("Work", grants=(*READ_WRITE, "DELETE")),
-        migrations.RunSQL(
-            "ALTER TABLE agents_agent ADD CONSTRAINT agents_agent_version_id_fk FOREIGN KEY (organisation_id, version_id) REFERENCES agents_agentversion (organisation_id, id)",
-            migrations.RunSQL.noop,
-        ),
+        refer("agents_agent", "version_id", "agents_agentversion"),
         migrations.RunSQL(OWN_MEMBERSHIPS, "DROP POLICY own ON agents_member"),
         migrations.RunSQL((SQL / "step.sql").read_text(), "DROP TABLE agents_step"),
         migrations.RunSQL((SQL / "words.sql").read_text(), "ALTER TABLE agents_run DROP COLUMN words"),

@@ -3,11 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-# Like every other reference of a tenant's table, and unlike what Django would make of it, it carries the organisation.
-KEYED = """
-ALTER TABLE approvals_stance ADD CONSTRAINT approvals_stance_handed_by_id_fk
-    FOREIGN KEY (organisation_id, handed_by_id) REFERENCES agents_member (organisation_id, id)
-"""
+from audit.tenancy import refer
 
 
 class Migration(migrations.Migration):
@@ -23,5 +19,5 @@ class Migration(migrations.Migration):
             name='handed_by',
             field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='agents.member'),
         ),
-        migrations.RunSQL(KEYED, 'ALTER TABLE approvals_stance DROP CONSTRAINT approvals_stance_handed_by_id_fk'),
+        refer("approvals_stance", "handed_by_id", "agents_member"),
     ]

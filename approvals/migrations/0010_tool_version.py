@@ -3,10 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-KEYED = """
-ALTER TABLE approvals_request ADD CONSTRAINT approvals_request_tool_version_id_fk
-    FOREIGN KEY (organisation_id, tool_version_id) REFERENCES agents_toolversion (organisation_id, id)
-"""
+from audit.tenancy import refer
 
 
 class Migration(migrations.Migration):
@@ -32,5 +29,5 @@ class Migration(migrations.Migration):
                 index=models.Index(fields=['organisation_id', 'tool_version', '-opened_at'], name='request_of_tool'),
             ),
         ]),
-        migrations.RunSQL(KEYED, 'ALTER TABLE approvals_request DROP CONSTRAINT approvals_request_tool_version_id_fk'),
+        refer("approvals_request", "tool_version_id", "agents_toolversion"),
     ]

@@ -41,7 +41,7 @@ def listed(request: HttpRequest, place: Place) -> HttpResponse:
     after = lists.after_name(asked.text(request, "after", longest=400))
     found, further = lists.cut_by_name([each for each in found if each.slug > after], "slug")
     shown = [each.id for each in found]
-    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=since, agents=shown) if shown else {}
+    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=since, agents=shown)
     spent = {one.target: one for one in reservations.balances(place.organisation.id)} if place.may("budgets_view") else {}
     waiting = counts.open_by_agent(place.workspace.id) if place.may("approvals_all") else {}
     context = {

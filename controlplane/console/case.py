@@ -17,7 +17,7 @@ from controlplane.console.frame import Place
 
 CHIPS = ("Wrong amount", "Wrong customer or record", "Against our rules", "Duplicate", "Not enough evidence")
 WORDS = ("reason", "why", "note", "comment", "summary")
-READS, STEPS, EXCERPT = 5, 20, 600
+READS, STEPS, EXCERPT, MOST_HANDS = 5, 20, 600, 50
 CLASSES = {
     "E1": "honours our key: sent again after a crash, it happens once",
     "E2": "sent only if the record is still the one that was read",
@@ -25,6 +25,11 @@ CLASSES = {
     "E4": "promises nothing: it is sent once and never again",
 }
 _PAST = {Vote.Verdict.APPROVE: ("check", "approved"), Vote.Verdict.DENY: ("cross", "denied")}
+_HANDS = {
+    "request.claimed": "took it in hand",
+    "request.handed_over": "handed it over to {name}",
+    "request.unclaimed": "left it to the others",
+}
 _REMARKS = {Remark.Kind.COMMENT: "person", Remark.Kind.EXTENSION: "clock", Remark.Kind.HINT: "loop"}
 
 
@@ -262,7 +267,7 @@ def _moments(opened: Request, cast: Sequence[Vote], effect: Any) -> list[Moment]
                 remark.at, _REMARKS[Remark.Kind(remark.kind)], remark.member.name, what, "" if remark.kind == "EXTENSION" else remark.text
             )
         )
-    found += [Moment(hand.at, "person", hand.who, hand.what) for hand in stances.hands(opened)]
+    found += _hands(opened)
     if opened.checked_at is not None:
         found.append(Moment(opened.checked_at, "check", "Remit", "read the target again: as planned"))
     if effect is not None:
@@ -274,6 +279,16 @@ def _moments(opened: Request, cast: Sequence[Vote], effect: Any) -> list[Moment]
     if opened.decided_at is not None and not cast and effect is None:
         found.append(Moment(opened.decided_at, "clock", "", opened.get_state_display().lower(), opened.note))
     return sorted(found, key=lambda moment: moment.at)
+
+
+def _hands(opened: Request) -> list[Moment]:
+    """Through whose hands it went, as the log tells it."""
+    told = list(log.entries(subject=opened.id, since=opened.opened_at).filter(event__in=_HANDS)[:MOST_HANDS])
+    names = organisations.names({entry.actor_id for entry in told}) if told else {}
+    return [
+        Moment(entry.at, "person", names.get(entry.actor_id, entry.actor_id), _HANDS[entry.event].format_map(entry.told["detail"]))
+        for entry in told
+    ]
 
 
 def _voted(opened: Request, vote: Vote) -> str:

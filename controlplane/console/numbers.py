@@ -168,7 +168,7 @@ def _agents(place: Place, wanted: Asked, agents: Iterable[Agent]) -> list[dict[s
     idle = trends.Line(parts=[0] * SPARKS)
     busiest = sorted(agents, key=lambda each: (-lines.get(each.id, idle).runs, each.slug))[:BUSIEST]
     ids = [agent.id for agent in busiest]
-    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=wanted.start, agents=ids) if ids else {}
+    pulses = usage.pulses(place.organisation.id, place.workspace.id, since=wanted.start, agents=ids)
     for agent in busiest:
         line = lines.get(agent.id, idle)
         over = sum(line.states[state] for state in Run.OVER)
