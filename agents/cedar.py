@@ -78,11 +78,13 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """The policies that can match one action; `counting` are those that look at the number of approvals."""
+    """The policies that can match one action; `counting` are those that look at the number of approvals, and
+    `is_paced` says whether any looks at what the run did so far."""
 
     ids: tuple[str, ...]
     handle: cedarpy.PolicySet
     counting: frozenset[str]
+    is_paced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,10 @@ class Compiled:
     def slice(self, action: str) -> tuple[str, ...]:
         """The ids of the policies that can match this action, in the order of the text."""
         return self._slices[action].ids
+
+    def is_paced(self, action: str) -> bool:
+        """Whether a policy that can match this action looks at the run's calls or writes: then the answer may differ with each call."""
+        return self._slices[action].is_paced
 
     def decide(self, request: vocabulary.Request) -> Decision:
         """The lowest number of human approvals with which the call is allowed. Never raises for anything a caller sent."""
@@ -333,10 +339,9 @@ def _slice(policies: tuple[Policy, ...]) -> _Slice:
     trees = pst.FrozenMap({policy.id: policy.tree for policy in policies})
     handle = cedarpy.PolicySet.from_pst(pst.PolicySet(templates=pst.FrozenMap(), static_policies=trees, template_links=()))
     # Only a policy that names the attribute can depend on it; comparing whole contexts needs a record that names it too.
-    counting = {
-        policy.id for policy in policies if any("approvals" in policy_trees.names(node) for node in policy_trees.nodes(policy.tree))
-    }
-    return _Slice(tuple(trees), handle, frozenset(counting))
+    named = {policy.id: {name for node in policy_trees.nodes(policy.tree) for name in policy_trees.names(node)} for policy in policies}
+    counting = {id for id, names in named.items() if "approvals" in names}
+    return _Slice(tuple(trees), handle, frozenset(counting), is_paced=any({"calls", "writes"} & names for names in named.values()))
 
 
 def _faults(policy: Policy, words: vocabulary.Vocabulary, schema: cedarpy.Schema) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,7 @@ class Decision:
     errors: tuple[str, ...]
     policy_set: str
     digest: str
+    is_paced: bool = True  # by rules that look at what the run did so far, so the next call's may be another
 
     @property
     def required(self) -> int:
@@ -210,6 +211,7 @@ def decide(
         errors=said.errors,
         policy_set=policy["id"],
         digest=compiled.digest,
+        is_paced=compiled.vocabulary.knows(request) and compiled.is_paced(request.action),
     )
 
 

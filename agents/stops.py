@@ -180,7 +180,7 @@ class Stopped(outcomes.Refused):
 
 
 def check(stops: Sequence[Mapping[str, Any]], scopes: Sequence[Sequence[str]]) -> None:
-    """Raises Stopped when one of the switches that are on covers one of the scopes. The gate's SQL asks the same again, under a lock."""
+    """Raises Stopped when one of the switches that are on covers one of the scopes. The gate's SQL asks again under a lock."""
     covered = {tuple(scope) for scope in scopes}
     for stop in stops:
         if (stop["scope"], stop["target"]) in covered:

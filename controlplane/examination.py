@@ -12,14 +12,17 @@ from agents.organisations import NotFound, Principal
 from approvals import tiers
 from audit import canonical, functions, outcomes, redaction, tenancy
 from budgets import prices
+from controlplane import recall
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What a run's own key was answered with: all that the gate reads before it decides, for this very proposal."""
 
+    row: dict[str, Any]  # behind the key
     context: dict[str, Any] | None
     fingerprint: str
+    is_recalled: bool = False  # of an earlier call: good for a read that is let through, and for nothing else
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,13 @@ def open_with(organisation: str, key_row: str, *, call: str, name: str, argument
     fingerprint = runs.fingerprint(name, arguments)
     asked = (organisation, key_row, call, name, fingerprint, canonical.text(arguments))
     answer = functions.ask_first("select gate_open(%s, %s, %s, %s, %s, %s)", *asked)
-    return answer["knock"], Opened(answer["context"], fingerprint) if "context" in answer else None
+    return answer["knock"], Opened(answer["knock"], answer["context"], fingerprint) if "context" in answer else None
+
+
+def recalled(key_row: str, *, name: str, arguments: Any) -> Opened | None:
+    """The same of the call before, with no question asked."""
+    kept = recall.of(key_row, name)
+    return Opened(kept.row, kept.context, runs.fingerprint(name, arguments), is_recalled=True) if kept else None
 
 
 def found(context: dict[str, Any] | None, run: str) -> dict[str, Any]:
@@ -144,7 +153,7 @@ def tier_of(tool: tools.Facts, stage: str, policy_tier: str) -> tuple[str, bool]
 
 
 def asked(principal: Principal, run: str, examined: Examined) -> dict[str, Any]:
-    """What gate_admit is told of every call: who asks, in which run, and what was decided under which rules."""
+    """What gate_admit is told of every call: who asks, in which run, what was decided, and for how long that stands."""
     agent, decision, request = examined.context["agent"], examined.decision, examined.request
     return {
         "organisation": principal.organisation,
@@ -153,10 +162,9 @@ def asked(principal: Principal, run: str, examined: Examined) -> dict[str, Any]:
         "tier": examined.tier,
         "draft": examined.draft,
         "decision": canonical.text(redaction.redact(policies.as_record(decision, request))) if decision and request else "{}",
-        "policy_set": decision.policy_set if decision else "",
         "refusal": examined.refusal.as_dict() if examined.refusal else None,
-        "scopes": scopes(examined.context, principal.organisation, principal.key),
-        "stage": agent["stage"],
+        "epoch": examined.context["epoch"],
+        "until": examined.context["until"],
         "owner": agent["owner"],
         "owner_name": agent["owner_name"],
     }

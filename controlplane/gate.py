@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError, connection
 
 from agents import policies, runs, tools
 from agents.answers import IdempotencyConflict, InProgress
@@ -27,11 +27,12 @@ from agents.organisations import Principal
 from approvals import denials, plans, requests, tiers
 from approvals.models import Plan
 from audit import canonical, functions, ids, log, outcomes, redaction, tenancy, vault
-from controlplane import effects, examination
+from controlplane import effects, examination, recall
 from controlplane.connectors import interface
 
 RECOVER_S = 150.0  # an admitted call left alone this long belonged to a process that died
 _STALE = "RG001"  # gate_admit: what was decided upon changed meanwhile
+_ATTEMPTS = 8  # an import of tools is a change a moment
 
 
 class WouldFail(outcomes.Refused):
@@ -73,6 +74,29 @@ def admit(proposal: examination.Proposal) -> Admission:
     return decided(attempt)
 
 
+def admit_recalled(proposal: examination.Proposal) -> Admission | None:
+    """The same by what was kept of an earlier call, for a read that is let through.
+
+    None when there is anything else to say, or when what was kept does not stand any more: then all is read anew, the key first.
+    """
+    opened = proposal.opened
+    assert opened is not None
+    assert opened.context is not None
+    examined = examination.examine(proposal, opened.context)
+    if examined.refusal or examined.tool is None or examined.tool.is_write:
+        return None
+    try:
+        return _record(proposal, examined)
+    except OperationalError:  # the kept connection was cut meanwhile, as by a restart: whoever reads anew opens another
+        connection.close()
+        return None
+    except DatabaseError as error:
+        if not _is_stale(error):
+            raise
+        recall.drop(proposal.principal.key, proposal.name)
+        return None
+
+
 def _admit(proposal: examination.Proposal, context: dict[str, Any]) -> Admission:
     if context["call"]:
         return _repeat(proposal, context, context["call"])
@@ -83,11 +107,11 @@ def _admit(proposal: examination.Proposal, context: dict[str, Any]) -> Admission
 
 def decided(attempt: Callable[[], Admission]) -> Admission:
     """Decide, and again when what was decided upon changed before T1. Raises InProgress when it does not come to rest."""
-    for _ in range(3):
+    for _ in range(_ATTEMPTS):
         try:
             return attempt()
         except DatabaseError as error:
-            if getattr(error.__cause__, "sqlstate", "") != _STALE:
+            if not _is_stale(error):
                 raise
     raise InProgress(
         "The rules changed while this was decided.",
@@ -96,6 +120,10 @@ def decided(attempt: Callable[[], Admission]) -> Admission:
         limit="unchanged",
         next_step="Propose it again with the same key.",
     )
+
+
+def _is_stale(error: DatabaseError) -> bool:
+    return getattr(error.__cause__, "sqlstate", "") == _STALE
 
 
 def _record(proposal: examination.Proposal, examined: examination.Examined) -> Admission:
@@ -116,6 +144,7 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
     }
     asked = {
         **examination.asked(proposal.principal, proposal.run, examined),
+        "key_until": proposal.opened.row["until"] if proposal.opened else None,
         "call": call,
         "key": proposal.key,
         "kind": Call.Kind.TOOL,
@@ -144,6 +173,9 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         return Admission(call=call, status="refused", refusal=verdict["refusal"])
     if verdict["verdict"] == "DRAFT" and not examined.draft:  # at its cap
         examined = dataclasses.replace(examined, draft=True, tier=tiers.tier_for(policy_tier=examined.tier, stage="", is_draft=True))
+    if proposal.opened and not (tool.is_write or tool.subjects or decision is None or decision.is_paced):
+        so_far = {"calls": verdict["calls"], "writes": verdict["writes"]}
+        recall.keep(proposal.principal.key, proposal.name, proposal.opened.row, context, **so_far)
     return proceed(proposal.principal, examined, call, arguments)
 
 

@@ -2,7 +2,7 @@
 
 from agents.models.answers import Answer
 from agents.models.identity import Agent, AgentVersion, Capability, Key, Pin, Stop
-from agents.models.organisations import Member, Organisation, SavedView, Seat, Session, Workspace, WorkspacePermission
+from agents.models.organisations import Epoch, Member, Organisation, SavedView, Seat, Session, Workspace, WorkspacePermission
 from agents.models.policies import PolicySet
 from agents.models.runs import Call, Effect, Repeat, Run, Step, Work
 from agents.models.tools import Connector, Owned, Tool, ToolVersion
@@ -15,6 +15,7 @@ __all__ = [
     "Capability",
     "Connector",
     "Effect",
+    "Epoch",
     "Key",
     "Member",
     "Organisation",

@@ -31,6 +31,15 @@ class Organisation(tenancy.Tenant):
         ]
 
 
+class Epoch(tenancy.Tenant):
+    """A number that is another one after each change of anything that calls are decided upon; one row an organisation, under its id.
+
+    The database keeps it (agents/sql/epoch.sql); the application only reads it.
+    """
+
+    number = models.BigIntegerField()
+
+
 class Workspace(tenancy.Tenant):
     """A team or an environment: where agents, tools, caps and approvers live."""
 

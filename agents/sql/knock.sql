@@ -5,7 +5,7 @@ BEGIN
     SELECT json_build_object(
         'id', k.id, 'kind', k.kind, 'digest', k.digest, 'run', k.run_id, 'agent', k.agent_id, 'member', k.member_id,
         'quiet', k.kind <> 'run' AND (k.last_used_at IS NULL OR k.last_used_at < clock_timestamp() - interval '5 minutes'),
-        'revoked', k.revoked_at IS NOT NULL, 'expired', coalesce(k.expires_at <= clock_timestamp(), false),
+        'revoked', k.revoked_at IS NOT NULL, 'expired', coalesce(k.expires_at <= clock_timestamp(), false), 'until', k.expires_at,
         'workspace', a.workspace_id, 'agent_state', a.state, 'person', m.person, 'user', m.user_id, 'member_active', coalesce(m.is_active, true))
     INTO v
     FROM agents_key k LEFT JOIN agents_agent a ON a.organisation_id = k.organisation_id AND a.id = k.agent_id

@@ -23,6 +23,7 @@ class Asking:
     """A proposal as it came, or why it is none."""
 
     def __init__(self, request: hop.Request) -> None:
+        self.token = request.token
         self.refused: outcomes.Refused | None = None
         self.opened: examination.Opened | None = None
         try:
@@ -35,12 +36,23 @@ class Asking:
             self.refused = refused
 
     def knock(self, organisation: str, key: str) -> dict[str, Any] | None:
-        """The row behind the key; for a run's own, what the gate reads comes with it."""
+        """The row behind the key; for a run's own, what the gate reads comes with it, or is that of the call before."""
         if self.refused:
             return identity.knock(organisation, key)
         given = self.given
+        if "run" not in given:
+            self.opened = examination.recalled(key, name=given["tool"], arguments=given["arguments"])
+        return self.opened.row if self.opened else self.read(organisation, key)
+
+    def read(self, organisation: str, key: str) -> dict[str, Any] | None:
+        """The same as it is now."""
+        given = self.given
         row, self.opened = examination.open_with(organisation, key, call=self.key, name=given["tool"], arguments=given["arguments"])
         return row
+
+    def proposal(self, by: Principal) -> examination.Proposal:
+        run = _run_of(by, self.given.get("run", ""))
+        return examination.Proposal(by, run, self.given["tool"], self.given["arguments"], self.key, self.opened)
 
 
 @errors.opened(Asking)
@@ -48,9 +60,12 @@ def propose(by: Principal, asking: Asking) -> hop.Answer:
     """POST /api/v1/calls: put one tool call through the gate."""
     if asking.refused:
         raise asking.refused
-    given, run = asking.given, _run_of(by, asking.given.get("run", ""))
-    asked = examination.Proposal(by, run, given["tool"], given["arguments"], asking.key, asking.opened)
-    return _answer(by, gate.admit(asked))
+    if asking.opened and asking.opened.is_recalled:
+        admission = gate.admit_recalled(asking.proposal(by))
+        if admission is not None:
+            return _answer(by, admission)
+        by = identity.authenticate(asking.token, read=asking.read)
+    return _answer(by, gate.admit(asking.proposal(by)))
 
 
 @errors.guarded

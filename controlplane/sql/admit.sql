@@ -1,7 +1,7 @@
 -- gate_admit: the gate's first transaction (T1). Records the call under its key, then checks in order whatever the database must decide
--- atomically: the run, the stop switches, that what was decided upon is still what is in force, caps, loops, money. A refusal that Python
+-- atomically: that what was decided upon still stands, the run, caps, loops, money. A refusal that Python
 -- found earlier (unknown tool, schema, scope, policy) arrives in p->'refusal' and is recorded the same way.
--- Answer: {"verdict": "ADMITTED"|"REFUSED"|"REPLAY"|"STALE"|"DRAFT", "call": id, "refusal": {...}}.
+-- Answer: {"verdict": "ADMITTED"|"REFUSED"|"REPLAY"|"DRAFT", "call": id, "refusal": {...}}; RG001 when something changed meanwhile.
 -- Lock order everywhere: stop lock (shared), run, call, request, windows leaf to root, work.
 CREATE OR REPLACE FUNCTION gate_admit(p jsonb, p_sealed bytea) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -10,13 +10,22 @@ DECLARE
     v_lock text := pg_advisory_xact_lock_shared(hashtextextended('stop:' || v_org, 0));
     v_run agents_run; v_call text := p->>'call'; v_refusal jsonb := nullif(p->'refusal', 'null'::jsonb);
     v_write boolean := p->>'is_write'; v_model boolean := p->>'kind' = 'MODEL'; v_draft boolean := p->>'draft';
-    v_amount bigint := p->>'amount'; v_tokens bigint := p->>'tokens'; v_stop agents_stop; v_budget jsonb;
-    v_fresh boolean; v_stopped boolean; v_retry boolean; v_fruitless int; v_calls int; v_seen int;  -- v_seen: the run's progress at the last repeat
+    v_amount bigint := p->>'amount'; v_tokens bigint := p->>'tokens'; v_budget jsonb;
+    v_stands boolean; v_retry boolean; v_fruitless int; v_calls int; v_seen int;  -- v_seen: the run's progress at the last repeat
     v_counted int := (v_refusal IS NULL)::int;  -- counted in advance as admitted, which most calls are; what was not is taken back below
     v_seconds bigint; v_end boolean := false; v_summary text; v_over jsonb; v_asked boolean; v_entry text;
 BEGIN
     UPDATE agents_run SET steps = steps + 1, tool_calls = tool_calls + v_counted * (NOT v_model)::int, writes = writes + v_counted * v_write::int
     WHERE organisation_id = v_org AND id = p->>'run' RETURNING * INTO v_run;
+
+    -- One look, under the locks above: whether all that was read for this decision still stands (stops, rules, stage, tool, capability, key: any
+    -- change of one turns the epoch, agents/sql/epoch.sql), and the loop guard's memory. What does not stand is decided again; nothing is kept.
+    SELECT e.number = (p->>'epoch')::bigint AND moment() < (p->>'until')::timestamptz AND coalesce(clock_timestamp() < (p->>'key_until')::timestamptz, true),
+           coalesce(r.is_error, false), r.fruitless, r.calls, r.progress
+    INTO v_stands, v_retry, v_fruitless, v_calls, v_seen
+    FROM agents_epoch e LEFT JOIN agents_repeat r ON r.organisation_id = v_org AND r.id = v_run.id || '/' || (p->>'fingerprint')
+    WHERE e.organisation_id = v_org AND e.id = v_org;
+    IF v_refusal IS NULL AND v_stands IS NOT TRUE THEN RAISE EXCEPTION 'stale' USING ERRCODE = 'RG001'; END IF;
 
     INSERT INTO agents_call (organisation_id, id, run_id, key, kind, name, tool_version_id, is_write, state, tier, number, progress, body_digest, fingerprint,
         arguments, sealed_arguments, decision, refusal, result, result_digest, reserved_micros, settled_micros, created_at)
@@ -30,33 +39,10 @@ BEGIN
                 WHERE c.organisation_id = v_org AND c.run_id = v_run.id AND c.key = p->>'key');
     END IF;
 
-    -- One look, under the locks above: the stop switches, whether what Python decided upon is still in force, and the loop guard's memory.
-    SELECT EXISTS (SELECT FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL
-               AND (s.scope, s.target) IN (SELECT e->>0, e->>1 FROM jsonb_array_elements(p->'scopes') e)),
-           EXISTS (SELECT FROM agents_policyset WHERE organisation_id = v_org AND id = p->>'policy_set' AND state = 'ACTIVE')
-           AND EXISTS (SELECT FROM agents_agent WHERE organisation_id = v_org AND id = v_run.agent_id AND stage = p->>'stage' AND state = 'ACTIVE')
-           AND (v_model OR EXISTS (SELECT FROM agents_toolversion v JOIN agents_tool t ON t.organisation_id = v.organisation_id AND t.id = v.tool_id
-                WHERE v.organisation_id = v_org AND v.id = p->>'tool_version' AND v.state = 'ACTIVE' AND t.state = 'ACTIVE'))
-           AND (v_run.capability_id IS NULL OR EXISTS (SELECT FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_run.capability_id
-                AND c.revoked_at IS NULL AND c.expires_at > moment())),
-           coalesce(r.is_error, false), r.fruitless, r.calls, r.progress
-    INTO v_stopped, v_fresh, v_retry, v_fruitless, v_calls, v_seen
-    FROM (VALUES (true)) one LEFT JOIN agents_repeat r ON r.organisation_id = v_org AND r.id = v_run.id || '/' || (p->>'fingerprint');
-
     IF v_run.state NOT IN ('QUEUED', 'RUNNING', 'WAITING') THEN  -- whatever else is wrong with it
         v_refusal := jsonb_build_object('code', 'run_over', 'message', 'This run is over: ' || v_run.state || '. ' || v_run.summary, 'rule', 'run state',
             'current', v_run.state, 'limit', 'RUNNING', 'who', p->>'owner_name', 'next', 'Stop here. Work goes on in a new run.');
     END IF;
-    IF v_refusal IS NULL AND v_stopped THEN
-        SELECT s.* INTO v_stop FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL
-            AND (s.scope, s.target) IN (SELECT e->>0, e->>1 FROM jsonb_array_elements(p->'scopes') e) LIMIT 1;
-        v_refusal := jsonb_build_object('code', 'stopped', 'message', 'Stopped by a person: ' || v_stop.reason, 'rule', 'stop ' || v_stop.id, 'current', v_stop.scope || ' ' || v_stop.target,
-            'limit', 'no calls while the stop is on', 'who', v_stop.engaged_by, 'next', 'Wait until a person releases ' || v_stop.id || '.', 'scope', v_stop.scope);
-    END IF;
-    IF v_refusal IS NULL AND NOT v_fresh THEN  -- nothing is kept, and it is decided again
-        RAISE EXCEPTION 'stale' USING ERRCODE = 'RG001';
-    END IF;
-
     -- A call that is refused already costs a step and is a repeat like any other: an agent that hammers at a closed door is handed off too.
     v_asked := v_refusal IS NULL;
     IF v_asked OR (v_run.state IN ('QUEUED', 'RUNNING', 'WAITING') AND v_refusal->>'code' <> 'stopped') THEN
@@ -123,5 +109,5 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     v_entry := audit_append(v_org, v_run.workspace_id, 'call.admitted', 'agent', p->>'actor_id', v_call, v_run.id, p->>'audit_text');
-    RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call, 'number', v_run.steps);
+    RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call, 'calls', v_run.tool_calls, 'writes', v_run.writes);
 END $$;

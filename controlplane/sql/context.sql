@@ -1,10 +1,11 @@
 -- gate_context: everything the gate reads before it decides, in one round trip. What is immutable (tool versions, policy text) is named
--- by id and kept by the caller; what may change (stops, states, the run, the record of this key) is read each time.
+-- by id and kept by the caller; what may change (stops, states, the run, the record of this key) is read here, and stands for as long as the
+-- organisation's epoch does.
 -- NULL when the run is not this agent's. A few small statements: one large join costs as much to start and far more to plan.
 CREATE OR REPLACE FUNCTION gate_context(p_organisation text, p_agent text, p_run text, p_key text, p_name text, p_fingerprint text, p_arguments jsonb) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    v_org text := set_config('app.organisation', p_organisation, true); v_workspace text; v_version text; v_holds text; v_subjects jsonb; v_twin text; v_registry int;
+    v_org text := set_config('app.organisation', p_organisation, true); v_workspace text; v_version text; v_holds text; v_subjects jsonb; v_twin text; v_registry int; v_expires timestamptz;
     v_agent json; v_run json; v_pin json; v_owned json; v_capability json; v_policy json; v_call json; v_stops json;
 BEGIN
     SELECT a.workspace_id, r.agent_version_id, r.capability_id, w.registry,
@@ -34,7 +35,7 @@ BEGIN
     IF v_subjects <> '{}'::jsonb AND jsonb_typeof(p_arguments) = 'object' THEN v_owned := owned_by(v_org, v_subjects, p_arguments); END IF;
     IF v_holds IS NOT NULL THEN
         SELECT json_build_object('id', c.id, 'subject', c.subject, 'tools', c.tools, 'bindings', c.bindings,
-                                 'over', c.revoked_at IS NOT NULL OR c.expires_at <= moment(), 'expires_at', c.expires_at) INTO v_capability
+                                 'over', c.revoked_at IS NOT NULL OR c.expires_at <= moment(), 'expires_at', c.expires_at), c.expires_at INTO v_capability, v_expires
         FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_holds;
     END IF;
     SELECT json_build_object('id', s.id, 'digest', s.digest, 'number', s.number) INTO v_policy
@@ -42,6 +43,9 @@ BEGIN
     SELECT json_agg(json_build_object('id', s.id, 'scope', s.scope, 'target', s.target, 'reason', s.reason, 'by', s.engaged_by, 'at', s.engaged_at)) INTO v_stops
     FROM agents_stop s WHERE s.organisation_id = v_org AND s.released_at IS NULL;
     RETURN json_build_object('agent', v_agent, 'run', v_run, 'pin', v_pin, 'owned', v_owned, 'capability', v_capability, 'policy', v_policy,
+        -- by these two gate_admit knows whether all of this still stands
+        'epoch', (SELECT e.number FROM agents_epoch e WHERE e.organisation_id = v_org AND e.id = v_org),
+        'until', least(v_expires, date_trunc('hour', moment(), 'UTC') + interval '1 hour'),
         'registry', v_registry, 'stops', coalesce(v_stops, '[]'::json), 'call', v_call, 'twin', v_twin,
         'hour', extract(hour FROM moment() AT TIME ZONE 'UTC')::int, 'weekday', extract(isodow FROM moment() AT TIME ZONE 'UTC')::int,
         'day', to_char(moment() AT TIME ZONE 'UTC', 'YYYYMMDD')::int);
