@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import re
@@ -16,7 +17,8 @@ from django.db import connection
 
 from agents import contracts, identity, policies, runs, seats, stops, tools
 from agents.models import Agent, Call, Capability, Connector, Key, Member, Tool, ToolVersion, Workspace
-from audit import functions, tenancy
+from audit import functions as database
+from audit import tenancy
 from controlplane import examination, gate, recall
 from tests import upstream
 from tests import world as worlds
@@ -39,13 +41,13 @@ def world() -> World:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The functions of the gate that were asked, in order."""
     said: list[str] = []
-    really = functions._answered
+    really = database._answered
 
     def told(opened: Any, statement: bytes, *rest: Any) -> Any:
         said.append(re.findall(rb"select (\w+)\(", statement)[0].decode())
         return really(opened, statement, *rest)
 
-    monkeypatch.setattr(functions, "_answered", told)
+    monkeypatch.setattr(database, "_answered", told)
     return said
 
 
@@ -78,7 +80,7 @@ def as_owner(statement: str, *given: Any, organisation: str) -> None:
     """What nobody can do from inside, as an administrator at the prompt."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
         owner.execute("select set_config('app.organisation', %s, true)", [organisation])
-        owner.execute(statement, given)  # type: ignore[arg-type]  # the tests' own text
+        owner.execute(statement, given)
 
 
 def stop(scope: str, target: Callable[[World, RunUnderTest], str]) -> Change:
@@ -194,10 +196,14 @@ def test_a_stop_between_the_look_and_the_record_is_seen(world: World, monkeypatc
     run, really = warm(world), examination.examine
     arrived = len(world.bank.arrived)
 
+    def stopped() -> None:
+        stop("agent", lambda world, _: world.agent.id)(world, run)
+        connection.close()
+
     def overtaken(*given: Any) -> Any:
         monkeypatch.setattr(examination, "examine", really)
         examined = really(*given)
-        elsewhere = threading.Thread(target=lambda: (stop("agent", lambda w, _: w.agent.id)(world, run), connection.close()))
+        elsewhere = threading.Thread(target=stopped)
         elsewhere.start()
         elsewhere.join()
         return examined
@@ -323,7 +329,7 @@ def touched(world: World) -> dict[str, Callable[[], object]]:
         "capability": lambda: Capability.objects.filter(id=run.run.capability_id).update(subject=["customer-b"]),
         "key": lambda: Key.objects.filter(id=run.principal.key).update(expires_at=datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)),
     }
-    made: dict[str, Callable[[], object]] = {name: (lambda do=do: within(world, do)) for name, do in rows.items()}
+    made: dict[str, Callable[[], object]] = {name: functools.partial(within, world, do) for name, do in rows.items()}
     return {**made, "stop": lambda: stops.engage(by=by, scope="tool", target="pay", reason="Look.")}
 
 
