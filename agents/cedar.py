@@ -78,13 +78,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """The policies that can match one action; `counting` are those that look at the number of approvals, and
-    `is_paced` says whether any looks at what the run did so far."""
+    """The policies that can match one action, and what of a request's context they look at.
+
+    `counting` are those that look at the number of approvals; `looks` are the attributes that any of them names, or None when one may look at
+    all of it.
+    """
 
     ids: tuple[str, ...]
     handle: cedarpy.PolicySet
     counting: frozenset[str]
-    is_paced: bool
+    looks: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,18 @@ class _Question:
     entities: cedarpy.Entities
     slice: _Slice
     checked: bool = False  # against the schema; asking again changes only a number of our own, and the check costs a quarter
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A question by what the policies look at: two that are equal here have one answer."""
+
+    agent: vocabulary.AgentFacts
+    action: str
+    model: str
+    context: bytes
+    request: vocabulary.Request = field(compare=False, repr=False)
+    question: _Question = field(compare=False, repr=False)
 
 
 class Compiled:
@@ -124,6 +139,7 @@ class Compiled:
                 built[ids] = _slice(chosen)
             self._slices[action] = built[ids]
         self._entities = functools.lru_cache(maxsize=1024)(self._read_entities)
+        self._seen = functools.lru_cache(maxsize=1024)(lambda seen: self._decide(seen.request, seen.question))
 
     def slice(self, action: str) -> tuple[str, ...]:
         """The ids of the policies that can match this action, in the order of the text."""
@@ -131,13 +147,21 @@ class Compiled:
 
     def is_paced(self, action: str) -> bool:
         """Whether a policy that can match this action looks at the run's calls or writes: then the answer may differ with each call."""
-        return self._slices[action].is_paced
+        looks = self._slices[action].looks
+        return looks is None or not looks.isdisjoint({"calls", "writes"})
 
     def decide(self, request: vocabulary.Request) -> Decision:
         """The lowest number of human approvals with which the call is allowed. Never raises for anything a caller sent."""
         question = self._question(request)
         if isinstance(question, Decision):
             return question
+        looks = question.slice.looks
+        if looks is None or "args" in looks:
+            return self._decide(request, question)
+        context = orjson.dumps([question.context[name] for name in sorted(looks - {"approvals"})])
+        return self._seen(_Seen(request.agent, request.action, request.model, context, request, question))
+
+    def _decide(self, request: vocabulary.Request, question: _Question) -> Decision:
         held = _Answer(allowed=False, policies=(), errors=(), failed=())
         for approvals, tier in enumerate(_TIERS):
             answer = self._ask(question, approvals)
@@ -339,9 +363,12 @@ def _slice(policies: tuple[Policy, ...]) -> _Slice:
     trees = pst.FrozenMap({policy.id: policy.tree for policy in policies})
     handle = cedarpy.PolicySet.from_pst(pst.PolicySet(templates=pst.FrozenMap(), static_policies=trees, template_links=()))
     # Only a policy that names the attribute can depend on it; comparing whole contexts needs a record that names it too.
-    named = {policy.id: {name for node in policy_trees.nodes(policy.tree) for name in policy_trees.names(node)} for policy in policies}
-    counting = {id for id, names in named.items() if "approvals" in names}
-    return _Slice(tuple(trees), handle, frozenset(counting), is_paced=any({"calls", "writes"} & names for names in named.values()))
+    counting = {
+        policy.id for policy in policies if any("approvals" in policy_trees.names(node) for node in policy_trees.nodes(policy.tree))
+    }
+    looks = [policy_trees.looks(policy.tree) for policy in policies]
+    named = None if None in looks else frozenset().union(*(each for each in looks if each))
+    return _Slice(tuple(trees), handle, frozenset(counting), named)
 
 
 def _faults(policy: Policy, words: vocabulary.Vocabulary, schema: cedarpy.Schema) -> Iterator[dict[str, Any]]:

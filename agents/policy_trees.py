@@ -48,6 +48,23 @@ def _path(expression: pst.Expr) -> tuple[str, ...]:
     return (expression.name, *reversed(attributes)) if isinstance(expression, pst.Var) else ()
 
 
+def looks(tree: pst.Template) -> frozenset[str] | None:
+    """What of the context the policy looks at: its attributes by name, or None when it may look at all of it."""
+    found: set[str] = set()
+    seen = 0
+    for node in nodes(tree):
+        match node:
+            case pst.GetAttr(base=pst.Var(name="context"), attr=attr):
+                found.add(attr)
+                seen -= 1
+            case pst.HasAttr(base=pst.Var(name="context"), attrs=attrs):
+                found.add(attrs[0])
+                seen -= 1
+            case pst.Var(name="context"):
+                seen += 1
+    return frozenset(found) if seen == 0 else None
+
+
 def names(node: Any) -> Iterable[str]:
     """The attribute names that this node itself mentions."""
     match node:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import cedar, statements, vocabulary
+from agents import cedar, policy_trees, statements, vocabulary
 
 TEXT, NUMBER, COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer"}
 
@@ -343,7 +343,7 @@ def test_comments_and_strings_do_not_mislead_the_reader_of_statements() -> None:
 # A hostile text ends the whole process, not one request, unless it is stopped before the engine reads it.
 HOSTILE = """
 import threading
-from agents import cedar, statements, vocabulary
+from agents import cedar, policy_trees, statements, vocabulary
 threading.stack_size(2 * 1024 * 1024)
 shapes = {
     "brackets": lambda n: "(" * n + "true" + ")" * n,
@@ -467,3 +467,57 @@ def test_each_action_meets_only_the_policies_that_can_match_it() -> None:
     assert rules.slice(vocabulary.MODEL) == ("models",)
     order = list(rules.policies)
     assert all(order.index(a) < order.index(b) for a, b in pairwise(rules.slice("refund")))
+
+
+def test_what_no_policy_looks_at_is_asked_of_the_engine_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    really = cedarpy.is_authorized
+    monkeypatch.setattr(cedarpy, "is_authorized", lambda *given: asked.append(given) or really(*given))
+    rules = cedar.compile(
+        '@id("reads") permit (principal, action in Action::"read", resource);'
+        '@id("own") forbid (principal, action in Action::"read", resource) unless { context.subject.containsAll(context.owners) };'
+        '@id("wires") permit (principal, action == Action::"wire", resource) when { context.args has count && context.args.count < 100 };',
+        WORDS,
+    )
+    mine = dataclasses.replace(ask("get_order", {"order_id": "1"}), subject=frozenset({"ann"}), owners=frozenset({"ann"}))
+    for question in (mine, dataclasses.replace(mine, arguments={"order_id": "2"}, calls=7, hour=3)):
+        assert rules.decide(question).allowed
+    assert len(asked) == 1
+    assert not rules.decide(dataclasses.replace(mine, owners=frozenset({"bob"}))).allowed
+    assert not rules.decide(
+        dataclasses.replace(mine, agent=dataclasses.replace(mine.agent, slug="other"), owners=frozenset({"bob"}))
+    ).allowed
+    assert [rules.decide(ask("wire", {"amount": 1, "count": count})).allowed for count in (1, 200, 1, 200)] == [True, False, True, False]
+    assert rules.decide(
+        dataclasses.replace(mine, arguments={"order_id": "1", "count": 2**70})
+    ).errors  # what no policy can judge is still denied
+
+
+@pytest.mark.parametrize(
+    ("condition", "looks"),
+    [
+        ("true", frozenset()),
+        ("context.approvals >= 1 && context.calls < 3", {"approvals", "calls"}),
+        ('context has stage && principal.slug == "a"', {"stage"}),
+        ('context.args.order_id == "1"', {"args"}),
+        ("context == context", None),
+        ("[context].contains(context)", None),
+        ("context.subject.contains(context.stage) || context == context", None),
+    ],
+)
+def test_what_a_policy_looks_at(condition: str, looks: set[str] | None) -> None:
+    tree = cedarpy.policies_to_pst(f"permit (principal, action, resource) when {{ {condition} }};").static_policies["policy0"]
+    assert policy_trees.looks(tree) == looks
+
+
+def test_a_pace_is_noticed_wherever_it_is_named() -> None:
+    text = (
+        '@id("a") permit (principal, action, resource); @id("b") forbid (principal, action == Action::"wire", resource) when {{ {test} }};'
+    )
+    for test, paced in (
+        ("context.writes > 3", True),
+        ("context.args has count && context.args.count > context.calls", True),
+        ("context.hour > 3", False),
+    ):
+        rules = cedar.compile(text.format(test=test), WORDS)
+        assert [rules.is_paced(action) for action in ("wire", "get_order")] == [paced, False]

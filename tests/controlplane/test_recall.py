@@ -258,6 +258,21 @@ def test_writes_objects_of_customers_and_counting_rules_are_read_anew_each_time(
     assert asked.count("gate_open") == 3
 
 
+def test_a_write_is_read_anew_whatever_is_kept(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    monkeypatch.setitem(worlds.CLASSES, "pay", {**worlds.CLASSES["pay"], "subjects": {}})
+    world = worlds.make()
+    run, small = world.start(), {"account": "a", "amount": 5}
+    del asked[:]
+    assert propose(run.token, "pay", small).body["status"] == "applied"
+    assert recall.of(run.principal.key, "pay") is None
+    row = identity.knock(world.organisation, run.principal.key)
+    assert row is not None
+    context = examination.read(world.organisation, agent=world.agent.id, run=run.run.id, name="pay")
+    recall.keep(run.principal.key, "pay", row, context, calls=1, writes=1)
+    assert propose(run.token, "pay", small).body["status"] == "applied"
+    assert asked.count("gate_open") == 2
+
+
 def test_the_record_says_how_many_calls_there_were(world: World) -> None:
     run = world.start()
     calls = [read(run).body["call"] for _ in range(3)]
