@@ -80,8 +80,8 @@ class Decision:
 class _Slice:
     """The policies that can match one action, and what of a request's context they look at.
 
-    `counting` are those that look at the number of approvals; `looks` are the attributes that any of them names, or None when one may look at
-    all of it.
+    `counting` are those that look at the number of approvals. `looks` are the attributes that any of them names, or None when one may look
+    at all of it.
     """
 
     ids: tuple[str, ...]
@@ -156,7 +156,7 @@ class Compiled:
         if isinstance(question, Decision):
             return question
         looks = question.slice.looks
-        if looks is None or "args" in looks:
+        if looks is None or "args" in looks:  # arguments are anybody's, and large: they are not kept
             return self._decide(request, question)
         context = orjson.dumps([question.context[name] for name in sorted(looks - {"approvals"})])
         return self._seen(_Seen(request.agent, request.action, request.model, context, request, question))
