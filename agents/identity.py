@@ -50,7 +50,7 @@ def knock(organisation: str, key: str) -> dict[str, Any] | None:
 def authenticate(token: str, *, read: Callable[[str, str], dict[str, Any] | None] = knock) -> Principal:
     """The principal behind a bearer token. Reads the key on every call: a revoked one is refused at once. Raises Unauthenticated.
 
-    `read` is how, for a door that reads more in the same round trip.
+    `read` is how, for a door that reads more in the same round trip. A row of an earlier call is good for what `gate_admit` checks.
 
     A known key that is refused leaves an entry; an unknown one has nobody to write it for.
     """

@@ -1,7 +1,7 @@
 """The one way through. An agent's proposal is recorded, examined in a fixed order, held for people where the rules say so,
 written down as an intent, and only then sent. Read this file first; each act it names is one hop away.
 
-    T1  gate_admit   record the call; stop switches, caps, loops and money, in one transaction with the entry
+    T1  gate_admit   record the call; what was decided upon still stands, caps, loops and money, in one transaction with the entry
     --  network      a write's target is read (effects.dry_run)
     T2               the plan is stored; AUTO goes on, ONE and TWO are held
     T3  gate_intend  everything is checked again; the effect's row commits before anything is sent

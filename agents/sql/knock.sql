@@ -1,4 +1,4 @@
--- identity_knock: the row behind a key, read on every request (no cache: a revoked key is refused at once, I-32).
+-- identity_knock: the row behind a key as it is now. Whoever goes by an earlier one has gate_admit find that nothing changed (I-32).
 CREATE OR REPLACE FUNCTION identity_knock(p_organisation text, p_key text) RETURNS json LANGUAGE plpgsql STABLE AS $$
 DECLARE v_org text := set_config('app.organisation', p_organisation, true); v json;
 BEGIN
