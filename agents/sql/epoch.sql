@@ -20,6 +20,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
+REVOKE ALL ON FUNCTION epoch_begin(), epoch_turn() FROM PUBLIC;
+
 CREATE TRIGGER epoch_begin AFTER INSERT ON agents_organisation FOR EACH ROW EXECUTE FUNCTION epoch_begin();
 
 -- What can only take away or change: a row that is new changes no decision, but for stops and rules.
