@@ -24,6 +24,7 @@ Tier = Literal["AUTO", "ONE", "TWO", "REFUSED"]
 _TIERS: tuple[Tier, ...] = ("AUTO", "ONE", "TWO")
 _LONGEST_TEXT = 256 * 1024
 _MOST_POLICIES = 500
+_MOST_DECIDED = 1024  # answers kept of one set
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 _LONGEST_WHY = 300
 _ENGINE_PREFIX = re.compile(r"^for policy `policy\d+`, ")
@@ -107,18 +108,6 @@ class _Question:
     checked: bool = False  # against the schema; asking again changes only a number of our own, and the check costs a quarter
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A question by what the policies look at: two that are equal here have one answer."""
-
-    agent: vocabulary.AgentFacts
-    action: str
-    model: str
-    context: bytes
-    request: vocabulary.Request = field(compare=False, repr=False)
-    question: _Question = field(compare=False, repr=False)
-
-
 class Compiled:
     """A policy set ready to decide. Immutable; build it with `compile`."""
 
@@ -139,7 +128,7 @@ class Compiled:
                 built[ids] = _slice(chosen)
             self._slices[action] = built[ids]
         self._entities = functools.lru_cache(maxsize=1024)(self._read_entities)
-        self._seen = functools.lru_cache(maxsize=1024)(lambda seen: self._decide(seen.request, seen.question))
+        self._decided: dict[tuple[vocabulary.AgentFacts, str, str, bytes], Decision] = {}
 
     def slice(self, action: str) -> tuple[str, ...]:
         """The ids of the policies that can match this action, in the order of the text."""
@@ -159,7 +148,13 @@ class Compiled:
         if looks is None or "args" in looks:  # arguments are anybody's, and large: they are not kept
             return self._decide(request, question)
         context = orjson.dumps([question.context[name] for name in sorted(looks - {"approvals"})])
-        return self._seen(_Seen(request.agent, request.action, request.model, context, request, question))
+        key = (request.agent, request.action, request.model, context)
+        decided = self._decided.get(key)
+        if decided is None:
+            if len(self._decided) >= _MOST_DECIDED:
+                self._decided.clear()
+            decided = self._decided[key] = self._decide(request, question)
+        return decided
 
     def _decide(self, request: vocabulary.Request, question: _Question) -> Decision:
         held = _Answer(allowed=False, policies=(), errors=(), failed=())

@@ -497,6 +497,10 @@ def test_what_no_policy_looks_at_is_asked_of_the_engine_once(monkeypatch: pytest
     del asked[:]
     wires = [rules.decide(ask("wire", {"amount": 1, "count": count})).allowed for count in (1, 200, 1, 200)]
     assert (wires, len(asked)) == ([True, False, True, False], 4)  # arguments are anybody's: they are not kept
+    monkeypatch.setattr(cedar, "_MOST_DECIDED", 3)
+    for number in range(20):
+        rules.decide(dataclasses.replace(mine, subject=frozenset({"ann", str(number)})))
+    assert len(rules._decided) <= 3
 
 
 @pytest.mark.parametrize(
