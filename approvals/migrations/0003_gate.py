@@ -8,7 +8,7 @@ SQL = Path(__file__).resolve().parent.parent.parent / "controlplane" / "sql"
 FILES = ["context", "repeat", "end_run", "admit", "intend", "settle", "counts"]
 DROP = """
 DROP FUNCTION installation_counts(); DROP INDEX run_unfinished;
-DROP POLICY dispatch ON agents_call; DROP POLICY dispatch ON agents_run; DROP POLICY dispatch ON agents_effect; DROP POLICY dispatch ON approvals_request;
+DROP POLICY IF EXISTS dispatch ON agents_call; DROP POLICY dispatch ON agents_run; DROP POLICY dispatch ON agents_effect; DROP POLICY dispatch ON approvals_request;
 REVOKE ALL ON agents_call, agents_run, agents_effect, approvals_request FROM remit_dispatch;
 DROP FUNCTION gate_settle(jsonb, bytea); DROP FUNCTION gate_finish_effect(text, text, text); DROP FUNCTION gate_intend(jsonb);
 DROP FUNCTION gate_admit(jsonb, bytea); DROP FUNCTION gate_end_run(text, text, text, text, text, text, text, text, jsonb);
