@@ -272,7 +272,7 @@ def test_the_log_is_for_those_who_may_and_only_of_their_workspaces(desk: Desk) -
     with tenancy.within(world.organisation):
         of_nobody = log.entries(event="organisation.created").get().id
     assert desk.refused("ada", "GET", f"/audit/{of_nobody}") == "not_found"
-    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["ada"], workspace=world.other, role="auditor")
+    world.seat("ada", "auditor", workspace=world.other)
     assert desk.get("ada", f"/audit/{of_nobody}")["event"] == "organisation.created"
     assert desk.refused("ada", "GET", f"/audit?workspace={world.organisation}") == "not_found"
 

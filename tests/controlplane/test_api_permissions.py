@@ -183,7 +183,7 @@ def stranger(world: World) -> str:
     system, user = organisations.system(world.organisation, "tests"), get_user_model().objects.create_user(f"lars-{secrets.token_hex(4)}")
     member = organisations.add_member(by=system, user=user, name="lars")
     for role in ("owner", "approver", "auditor"):
-        seats.grant(by=system, member=member, workspace=world.other, role=role)
+        seats.grant(by=system, member=member, workspace=world.other, role=role, until=worlds.soon() if role == "auditor" else None)
     return identity.issue(by=system, member=member).token
 
 
