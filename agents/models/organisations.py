@@ -1,5 +1,6 @@
 """Organisation > Workspace, the people in them, and what each may do."""
 
+import datetime
 from typing import ClassVar
 
 from django.conf import settings
@@ -117,6 +118,10 @@ class Seat(tenancy.Tenant):
             models.UniqueConstraint(fields=["organisation_id", "member", "workspace", "role"], name="seat_once"),
             models.CheckConstraint(condition=~models.Q(role="auditor") | models.Q(until__isnull=False), name="auditor_seat_ends"),
         ]
+
+    def is_over(self, now: datetime.datetime) -> bool:
+        """Whether its end has come: a worker will take it away."""
+        return self.until is not None and self.until <= now
 
 
 class SavedView(tenancy.Tenant):

@@ -96,7 +96,7 @@ DOORS: list[tuple[str, str, str, Any, str]] = [
     ("POST", "capabilities/<str:identifier>/revoke", "capabilities/{capability}/revoke", {}, "sam"),
     ("GET", "members", "members", None, "vera"),
     ("POST", "members", "members", {**DESK, "username": "{username}", "name": "Nora", "role": "viewer"}, "olga"),
-    ("PUT", "members/<str:identifier>/roles", "members/{member}/roles", {**DESK, "roles": ["viewer", "auditor"]}, "olga"),
+    ("PUT", "members/<str:identifier>/roles", "members/{member}/roles", {**DESK, "roles": ["viewer", "finance"]}, "olga"),
     ("POST", "members/<str:identifier>/deactivate", "members/{member}/deactivate", {}, "olga"),
     ("GET", "workspaces", "workspaces", None, "vera"),
 ]
