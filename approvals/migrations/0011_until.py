@@ -4,9 +4,10 @@ from pathlib import Path
 
 from django.db import migrations
 
-SQL = Path(__file__).resolve().parent.parent.parent / "controlplane" / "sql"
+INTEND = (Path(__file__).resolve().parent.parent.parent / "controlplane" / "sql" / "intend.sql").read_text()
+CONDITION = "\n                AND (g.until IS NULL OR g.until > moment())"
 
 
 class Migration(migrations.Migration):
     dependencies = [("approvals", "0010_tool_version"), ("agents", "0011_until")]
-    operations = [migrations.RunSQL((SQL / "intend.sql").read_text(), migrations.RunSQL.noop)]
+    operations = [migrations.RunSQL(INTEND, INTEND.replace(CONDITION, ""))]
