@@ -52,10 +52,10 @@ def field(until: datetime.datetime | None, place: Place) -> str:
     return f"{until.astimezone(ZoneInfo(place.organisation.zone)):%Y-%m-%d}" if until else ""
 
 
-def said(until: datetime.datetime | None, place: Place) -> str:
-    """The same at the end of a sentence about a role."""
+def day(until: datetime.datetime | None, place: Place) -> str:
+    """The same for people, as 20 Feb 2027."""
     there = until.astimezone(ZoneInfo(place.organisation.zone)) if until else None
-    return f" until {there.day} {there:%b %Y}" if there else ""
+    return f"{there.day} {there:%b %Y}" if there else ""
 
 
 def usual(role: str, place: Place, now: datetime.datetime) -> str:

@@ -61,8 +61,8 @@ def role(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
             return _change(request, place, _get(identifier), request.POST, refused=refused)
-    told = f"{'is' if act == 'grant' else 'is no longer'} {name} in {place.workspace.name}{ends.said(until, place)}"
-    messages.success(request, f"{member.name} {told}.")
+    told = f"{member.name} {'is' if act == 'grant' else 'is no longer'} {name} in {place.workspace.name}"
+    messages.success(request, f"{told} until {ends.day(until, place)}." if until else f"{told}.")
     return redirect(f"{place.root}/members#{identifier}")
 
 
@@ -136,12 +136,12 @@ def _person(request: HttpRequest, place: Place, member: Member, *, refused: outc
     agents = list(contracts.in_use(place.workspace.id))
     columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
     table = deciders.table(place, cells.field(place, agents, columns))
-    held = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
+    allowed = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
     context: dict[str, Any] = {
         "member": member,
         "is_me": member.person == place.principal.person,
-        "roles": ends.held(member, place, timezone.now()),
-        "abilities": [(name, words, name in held) for name, words in ABILITIES.items()],
+        "held": ends.held(member, place, timezone.now()),
+        "abilities": [(name, words, name in allowed) for name, words in ABILITIES.items()],
         "line": next((line for line in table.lines if line.member.id == member.id), None),
         "decided": table.tools,
         "owns": [agent for agent in agents if agent.owner.person == member.person],
@@ -178,6 +178,7 @@ def _change(
         "is_held": name in counts,
         "was": counts.get(name),
         "until": until,
+        "last_day": ends.day(until, place),
         "typed": typed,
         "gained": _words(after - before),
         "lost": _words(before - after),
