@@ -99,7 +99,7 @@ def test_auditors_there_are_end_ninety_days_after_it_with_what_they_alone_allow(
 
 def ends_follow(owner: psycopg.Connection) -> None:
     """Seats, permissions, timers and entries of one organisation say the same."""
-    seats = dict(owner.execute("select id, until from agents_seat").fetchall())
+    seats: dict[str, datetime.datetime | None] = dict(owner.execute("select id, until from agents_seat").fetchall())
     ends = {key: until for key, until in seats.items() if until}
     assert set(ends) == {"SEA-adaauditor", "SEA-bobauditor"}
     ahead = "select min(until) > now() + interval '89 days', max(until) < now() + interval '91 days' from agents_seat"
