@@ -87,7 +87,7 @@ def change_owner(*, by: Principal, agent: Agent, owner: Member) -> None:
     with tenancy.within(by.organisation):
         organisations.require(by, "agents_manage", agent.workspace_id)
         before = Member.objects.get(id=agent.owner_id)
-        if not owner.is_active or not owner.seats.filter(workspace_id=agent.workspace_id).exists():
+        if not owner.is_active or not owner.seats.in_force().filter(workspace_id=agent.workspace_id).exists():
             raise organisations.Conflict(
                 "An agent is owned by a member with a role in its workspace.",
                 rule="agent owner",

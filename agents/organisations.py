@@ -8,13 +8,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
-from guardian.shortcuts import get_user_perms
+from guardian.core import ObjectPermissionChecker
 
 from agents import roles
 from agents.models import Member, Organisation, Workspace
+from agents.models.organisations import in_force
 from audit import ids, log, outcomes, tenancy
 
 
@@ -274,8 +275,8 @@ def deactivate(*, by: Principal, member: Member) -> None:
 
 
 def members(workspace: Workspace | None = None) -> QuerySet[Member]:
-    """Members in name order, with their seats. Call inside `tenancy.within`."""
-    found = Member.objects.filter(seats__workspace=workspace).distinct() if workspace else Member.objects.all()
+    """Members in name order, with their seats; of a workspace, those with a role there now. Call inside `tenancy.within`."""
+    found = Member.objects.filter(in_force("seats__"), seats__workspace=workspace).distinct() if workspace else Member.objects.all()
     return found.prefetch_related("seats").order_by("name", "id")
 
 
@@ -290,16 +291,24 @@ def memberships(user: int) -> list[tuple[str, str]]:
 def held(principal: Principal, workspace: Workspace) -> frozenset[str]:
     """Every permission a person holds in a workspace. Call inside `tenancy.within`."""
     user = get_user_model().objects.filter(pk=principal.user).first()
-    return _given(user, workspace) if user is not None else frozenset()
+    return frozenset(_given(user, workspace)) if user is not None else frozenset()
 
 
-def _given(user: User, workspace: Workspace) -> frozenset[str]:
-    """Theirs alone: an account that Django calls a superuser, or a group of accounts, holds nothing here by that."""
-    return frozenset(get_user_perms(user, workspace)) if user.is_active else frozenset()
+Held = dict[str, datetime.datetime | None]  # permission -> until when
 
 
-def stand(user: int, tenant: str, workspace: str) -> tuple[Principal, Organisation, Workspace, frozenset[str]] | None:
-    """Who a signed-in user is at these slugs, and what they hold there; None when there is nothing of theirs."""
+def _given(user: User, workspace: Workspace) -> Held:
+    """django-guardian's own question, of what is in force: each permission, and until when. Theirs alone: an account that Django calls a
+    superuser, or a group of accounts, holds nothing here by that."""
+    if not user.is_active:
+        return {}
+    theirs = ObjectPermissionChecker(user).get_user_filters(workspace)
+    found = Permission.objects.filter(in_force("workspacepermission__"), **theirs)
+    return dict(found.values_list("codename", "workspacepermission__until"))
+
+
+def stand(user: int, tenant: str, workspace: str) -> tuple[Principal, Organisation, Workspace, Held] | None:
+    """Who a signed-in user is at these slugs, and what they hold there until when; None when there is nothing of theirs."""
     for organisation, member in memberships(user):
         with tenancy.within(organisation, read_only=True):
             row = Organisation.objects.filter(slug=tenant).first()

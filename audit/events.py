@@ -7,6 +7,8 @@ CATALOGUE: dict[str, str] = {
     "member.deactivated": "A member was deactivated.",
     "seat.granted": "A member was given a role.",
     "seat.removed": "A role was taken from a member.",
+    "seat.end_set": "A member's role was given another end.",
+    "seat.ended": "A member's role ended at the time that it was given until.",
     "agent.registered": "An agent was registered.",
     "agents.exported": "The register of agents was exported.",
     "agent.owner_changed": "An agent was given to another owner.",

@@ -4,6 +4,7 @@ python -m controlplane.services exec --fresh .data/scale -- python -m bench.scal
 """
 
 import argparse
+import datetime
 import gzip
 import http.client
 import os
@@ -197,9 +198,11 @@ def main() -> int:
 
 
 def fill(running: product.Product, owner: str, runs: int) -> None:
+    until = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=90)
     for tenant in dict.fromkeys(tenant for tenant, *_ in filling.WORKSPACES):
         cast = CAST if tenant == "shop" else {name: CAST[name] for name in ("olga", "ann")}
         members = [part for name, role in cast.items() for part in ("--member", f"{name}={role}")]
+        members += [part for name, role in cast.items() if role == "auditor" for part in ("--until", f"{name}={until}")]
         running.manage("bootstrap", "--organisation", tenant, "--workspace", "desk", *members, "--json")
     began = time.monotonic()
     filling.fill(owner, runs, say)

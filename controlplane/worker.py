@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import psycopg
 from django.db import DatabaseError, close_old_connections
 
-from agents import organisations, runs, stops
+from agents import organisations, runs, seats, stops
 from agents.models import Run, Work
 from approvals import requests, stances
 from audit import origin, tenancy
@@ -123,6 +123,11 @@ def _unstop(lease: outbox.Lease) -> bool:
     return True
 
 
+def _unseat(lease: outbox.Lease) -> bool:
+    seats.end(by=organisations.system(lease.organisation, seats.PART), identifier=lease.subject)
+    return True
+
+
 def _sums(lease: outbox.Lease) -> bool:
     while not STOPPING.is_set():
         with tenancy.within(lease.organisation):  # a piece each: whoever books waits for no more
@@ -139,6 +144,7 @@ PERFORM: Mapping[str, Callable[[outbox.Lease], bool]] = {
     Work.Kind.EXPIRE: _expire,
     Work.Kind.WAKE: _wake,
     Work.Kind.UNSTOP: _unstop,
+    Work.Kind.UNSEAT: _unseat,
     Work.Kind.SUMS: _sums,
 }
 

@@ -3,15 +3,19 @@
 Built through the domain's own functions, so it cannot be illegal.
 """
 
+import datetime
+import os
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from django.contrib.auth import get_user_model
 
 from agents import contracts, directory, drafts, identity, organisations, policies, seats, tools
-from agents.models import Agent, Member, Run, Workspace
+from agents.models import Agent, Member, Run, Seat, Workspace
 from agents.organisations import Principal
+from agents.roles import FOR_A_TIME
 from approvals import requests, votes
 from approvals.models import Request
 from audit import log, tenancy
@@ -80,6 +84,20 @@ class World:
         """One more person, with a role in the workspace."""
         self.members[name], self.people[name] = _person(self.organisation, self.workspace, name, role)
 
+    def seat(self, name: str, role: str, *, until: datetime.datetime | None = None, workspace: Workspace | None = None) -> Seat:
+        """Give one of them one more role; where it must end, in 90 days."""
+        system = organisations.system(self.organisation, "tests")
+        until = until or (soon() if role in FOR_A_TIME else None)
+        return seats.grant(by=system, member=self.members[name], workspace=workspace or self.workspace, role=role, until=until)
+
+    def days_pass(self, days: int) -> None:
+        """As the owner of the tables: every end of a role here is so many days nearer. No worker comes by."""
+        with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
+            owner.execute("select set_config('app.organisation', %s, true)", [self.organisation])
+            for table in ("agents_seat", "agents_workspacepermission"):
+                owner.execute(f"update {table} set until = until - make_interval(days => %s)", [days])
+            owner.execute("update agents_work set due_at = due_at - make_interval(days => %s) where kind = 'seat.end'", [days])
+
     def start(self, **order: Any) -> "RunUnderTest":
         """A run started by Olga, with the principal of its own key."""
         started = runner.start(by=self.people["olga"], workspace=self.workspace, order=runner.Order(**{"agent": self.agent.slug, **order}))
@@ -126,11 +144,16 @@ class RunUnderTest:
         return self.run
 
 
+def soon(days: int = 90) -> datetime.datetime:
+    """An end so many days ahead."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(days=days)
+
+
 def _person(organisation: str, workspace: Workspace, name: str, role: str) -> tuple[Member, Principal]:
     system, suffix = organisations.system(organisation, "tests"), secrets.token_hex(4)
     user = get_user_model().objects.create_user(f"{name}-{suffix}", f"{name}-{suffix}@example.com", "a long password here")
     member = organisations.add_member(by=system, user=user, name=name)
-    seats.grant(by=system, member=member, workspace=workspace, role=role)
+    seats.grant(by=system, member=member, workspace=workspace, role=role, until=soon() if role in FOR_A_TIME else None)
     return member, Principal(kind="person", id=member.id, organisation=organisation, person=member.person, user=user.pk, name=name)
 
 

@@ -1,10 +1,12 @@
 """Organisation > Workspace, the people in them, and what each may do."""
 
+import datetime
 from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+from guardian.managers import UserObjectPermissionManager
 from guardian.models import UserObjectPermissionBase
 
 from audit import tenancy
@@ -97,16 +99,38 @@ class Session(AbstractBaseSession):
     user = models.BigIntegerField(null=True, db_index=True)
 
 
+def in_force(at: str = "") -> models.Q:
+    """What has no end, or one to come; `at` is where a query has the row, as "workspacepermission__"."""
+    return models.Q(**{f"{at}until": None}) | models.Q(**{f"{at}until__gt": Moment()})
+
+
+class Seats(models.QuerySet["Seat"]):
+    """Some of them."""
+
+    def in_force(self) -> "Seats":
+        """Those whose end has not come. One that is over counts for nothing, also before a worker takes it away."""
+        return self.filter(in_force())
+
+
 class Seat(tenancy.Tenant):
     """A role that a member holds in a workspace; `seats.grant` writes the permissions that follow from it."""
 
     member = models.ForeignKey(Member, on_delete=models.PROTECT, db_constraint=False, related_name="seats")
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, db_constraint=False, related_name="seats")
     role = models.TextField()
+    until = models.DateTimeField(null=True)  # from then on it counts for nothing; NULL has no end
     created_at = models.DateTimeField(db_default=Moment())
+    objects = Seats.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organisation_id", "member", "workspace", "role"], name="seat_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["organisation_id", "member", "workspace", "role"], name="seat_once"),
+            models.CheckConstraint(condition=~models.Q(role="auditor") | models.Q(until__isnull=False), name="auditor_seat_ends"),
+        ]
+
+    def is_over(self, now: datetime.datetime) -> bool:
+        """Whether its end has come: a worker will take it away."""
+        return self.until is not None and self.until <= now
 
 
 class SavedView(tenancy.Tenant):
@@ -128,11 +152,25 @@ class SavedView(tenancy.Tenant):
         ]
 
 
+class _InForce(UserObjectPermissionManager):
+    """Leaves out what is over, so that no reader has to think of it."""
+
+    def get_queryset(self) -> "models.QuerySet[WorkspacePermission]":
+        return super().get_queryset().filter(in_force())
+
+
 class WorkspacePermission(UserObjectPermissionBase):
-    """What a user may do in a workspace, as django-guardian reads it; under row-level security like everything else."""
+    """What a user may do in a workspace, as django-guardian reads it; under row-level security like everything else.
+
+    `until` is the latest end among the seats that give it, NULL when one of them has none. `objects` are those in force; `every` is for
+    `seats`, which writes them.
+    """
 
     organisation_id = models.TextField(db_default=tenancy.current_organisation(), editable=False)
     content_object = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_constraint=False)
+    until = models.DateTimeField(null=True)
+    objects: ClassVar[_InForce] = _InForce()
+    every = models.Manager["WorkspacePermission"]()
     enabled = True
 
     class Meta:

@@ -219,6 +219,7 @@ class Work(tenancy.Tenant):
         EXPIRE = "request.expire"
         WAKE = "request.wake"  # a snooze whose time is over
         UNSTOP = "stop.end"  # a stop that was engaged until a time
+        UNSEAT = "seat.end"  # a role that was given until a time
         SUMS = "sums.make"  # sums of spending after a change of zone
 
     kind = models.TextField(choices=Kind.choices)

@@ -82,6 +82,8 @@ class Place:
     organisation: Organisation
     workspace: Workspace
     held: frozenset[str]
+    until: datetime.datetime | None = None  # when the first of it ends
+    ends_whole: bool = False  # and all the rest with it
 
     @property
     def root(self) -> str:
@@ -158,7 +160,9 @@ def find(request: HttpRequest, tenant: str, workspace: str) -> Place:
     found = organisations.stand(request.user.pk, tenant, workspace)
     if found is None:
         raise Http404
-    return Place(*found)
+    principal, organisation, row, held = found
+    ends = {until for until in held.values() if until}
+    return Place(principal, organisation, row, frozenset(held), min(ends, default=None), len(ends) == 1 and None not in held.values())
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:

@@ -50,6 +50,7 @@ KINDS = {
     "request.expire": "Requests that will expire",
     "request.wake": "Snoozed requests that will come back",
     "stop.end": "Stops that will end",
+    "seat.end": "Roles that will end",
     "sums.make": "Sums of spending to be made anew",
 }
 

@@ -8,12 +8,13 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agents import contracts, organisations, roles, seats, sessions, tools
 from agents.models import Member, Workspace
 from audit import outcomes, tenancy
-from controlplane.console import agent_tabs, asked, cells, coverage, deciders, frame, lists, render
+from controlplane.console import agent_tabs, asked, cells, coverage, deciders, ends, frame, lists, render
 from controlplane.console.frame import Place
 
 ABILITIES = dict(Workspace._meta.permissions)
@@ -36,19 +37,21 @@ def person(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @frame.page("members_manage", at="members")
 def role(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
-    """Give a role, or take it: looking shows what the person could do then and could not before, the button does it.
+    """Give a role, until a day or without an end, or take it: looking shows what the person could do then and could not before, and until
+    when; the button does it.
 
     Nobody gives themselves one, and the last owner of a workspace stays its owner.
     """
     if request.method != "POST":
         return _change(request, place, _get(identifier), request.GET)
-    name, act = request.POST.get("role", ""), request.POST.get("act", "")
+    name, act, until = request.POST.get("role", ""), request.POST.get("act", ""), None
     try:
         with tenancy.within(place.organisation.id):
             organisations.require(place.principal, "members_manage", place.workspace.id)
             member = _get(identifier)
             if act == "grant":
-                seats.grant(by=place.principal, member=member, workspace=place.workspace, role=name)
+                until = ends.typed(request.POST.get("until", ""), place)
+                seats.grant(by=place.principal, member=member, workspace=place.workspace, role=name, until=until)
             elif act == "take" and name in _roles(member, place):
                 seats.remove(by=place.principal, member=member, workspace=place.workspace, role=name)
             else:
@@ -58,7 +61,8 @@ def role(request: HttpRequest, place: Place, identifier: str) -> HttpResponse:
     except outcomes.Refused as refused:
         with tenancy.within(place.organisation.id, read_only=True):
             return _change(request, place, _get(identifier), request.POST, refused=refused)
-    messages.success(request, f"{member.name} {'is' if act == 'grant' else 'is no longer'} {name} in {place.workspace.name}.")
+    told = f"{member.name} {'is' if act == 'grant' else 'is no longer'} {name} in {place.workspace.name}"
+    messages.success(request, f"{told} until {ends.day(until, place)}." if until else f"{told}.")
     return redirect(f"{place.root}/members#{identifier}")
 
 
@@ -104,15 +108,17 @@ def _remove(place: Place, member: Member) -> str:
 @frame.page("members_manage", at="members")
 def add(request: HttpRequest, place: Place) -> HttpResponse:
     """A new account with a role. Its holder sets a password through the reset mail."""
-    typed = {name: request.POST.get(name, "").strip() for name in ("username", "name", "email", "role")}
+    typed = {name: request.POST.get(name, "").strip() for name in ("username", "name", "email", "role", "until")}
     try:
         _check(typed)
         with tenancy.within(place.organisation.id):
             organisations.require(place.principal, "members_manage", place.workspace.id)
             user = organisations.new_user(username=typed["username"], email=typed["email"])
             member = organisations.add_member(by=place.principal, user=user, name=typed["name"])
-            seats.grant(by=place.principal, member=member, workspace=place.workspace, role=typed["role"])
+            until = ends.typed(typed["until"], place)
+            seats.grant(by=place.principal, member=member, workspace=place.workspace, role=typed["role"], until=until)
     except outcomes.Refused as refused:
+        typed["until"] = typed["until"] or ends.usual(typed["role"], place, timezone.now())
         with tenancy.within(place.organisation.id, read_only=True):
             return _show(request, place, refused=refused, typed=typed)
     return redirect(f"{place.root}/members#{member.id}")
@@ -130,12 +136,12 @@ def _person(request: HttpRequest, place: Place, member: Member, *, refused: outc
     agents = list(contracts.in_use(place.workspace.id))
     columns = tools.facts_of_active(place.organisation.id, place.workspace.id)
     table = deciders.table(place, cells.field(place, agents, columns))
-    held = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
+    allowed = organisations.held(organisations.acting(member), place.workspace) if member.is_active else frozenset()
     context: dict[str, Any] = {
         "member": member,
         "is_me": member.person == place.principal.person,
-        "roles": _roles(member, place),
-        "abilities": [(name, words, name in held) for name, words in ABILITIES.items()],
+        "held": ends.held(member, place, timezone.now()),
+        "abilities": [(name, words, name in allowed) for name, words in ABILITIES.items()],
         "line": next((line for line in table.lines if line.member.id == member.id), None),
         "decided": table.tools,
         "owns": [agent for agent in agents if agent.owner.person == member.person],
@@ -150,17 +156,30 @@ def _person(request: HttpRequest, place: Place, member: Member, *, refused: outc
 def _change(
     request: HttpRequest, place: Place, member: Member, said: QueryDict, *, refused: outcomes.Refused | None = None
 ) -> HttpResponse:
-    """What a person could do after a change of roles, and could not before, and the other way round."""
-    held, name, act = _roles(member, place), said.get("role", ""), said.get("act", "")
-    would = {"grant": {*held, name}, "take": set(held) - {name}}.get(act) if name in roles.ROLES else None
-    before, after = roles.permissions(held), roles.permissions(held if would is None else would)
+    """What a person could do after a change of roles, and could not before, until when, and the other way round."""
+    now, name, act = timezone.now(), said.get("role", ""), said.get("act", "")
+    held = ends.held(member, place, now)
+    counts = ends.in_force(held)
+    typed = said.get("until", ends.field(counts.get(name), place)) or ends.usual(name, place, now)
+    try:
+        until = ends.typed(typed, place)
+    except outcomes.Refused as unreadable:
+        until, typed, refused = None, "", refused or unreadable
+    moved = name not in counts or ends.field(counts[name], place) != typed
+    would = {"grant": {*counts, name}, "take": {*counts} - {name}}.get(act) if name in roles.ROLES else None
+    before, after = roles.permissions(counts), roles.permissions(counts if would is None else would)
     context: dict[str, Any] = {
         "member": member,
         "held": held,
-        "free": [each for each in reversed(roles.ROLES) if each not in held],
+        "free": [each for each in reversed(roles.ROLES) if each not in counts],
         "role": name,
         "act": act,
-        "is_change": would is not None and would != set(held),
+        "is_change": would is not None and (moved if act == "grant" else name in {one.role for one in held}),
+        "is_held": name in counts,
+        "was": counts.get(name),
+        "until": until,
+        "last_day": ends.day(until, place),
+        "typed": typed,
         "gained": _words(after - before),
         "lost": _words(before - after),
         "refused": refused.as_dict() if refused else None,
@@ -205,17 +224,18 @@ def _show(
     request: HttpRequest, place: Place, *, refused: outcomes.Refused | None = None, typed: dict[str, str] | None = None
 ) -> HttpResponse:
     rows = []
-    last = organisations.last_seen()
+    last, now = organisations.last_seen(), timezone.now()
     everybody = sorted(organisations.members(), key=lambda each: _standing(each, place))
     after = lists.unpacked(request.GET.get("after", "") if request.method == "GET" else "", int, str, str)
     found = [each for each in everybody if after is None or _standing(each, place) > tuple(after)]
     live = sessions.live([member.user_id for member in found[: lists.SHOWN]])
     for member in found[: lists.SHOWN]:
-        held = _roles(member, place)
-        abilities = _words(roles.permissions(held))
+        held = ends.held(member, place, now)
+        counts = ends.in_force(held)
+        abilities = _words(roles.permissions(counts))
         is_me = member.person == place.principal.person
         seen = last.get(member.user_id)
-        free = [name for name in reversed(roles.ROLES) if name not in held]
+        free = [name for name in reversed(roles.ROLES) if name not in counts]
         rows.append((member, held, free, abilities, is_me, seen, live.get(member.user_id, 0)))
     further = lists.packed(*_standing(found[lists.SHOWN - 1], place)) if len(found) > lists.SHOWN else ""
     context: dict[str, Any] = {

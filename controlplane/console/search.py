@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from django.utils import timezone
+
 from agents import contracts, organisations, runs, tools
 from agents.models import Agent
 from approvals import requests
@@ -151,12 +153,11 @@ def _tools(place: Place, words: str) -> list[Found]:
 
 
 def _people(place: Place, words: str) -> list[Found]:
-    rows = organisations.members(place.workspace)
+    rows, now = organisations.members(place.workspace), timezone.now()
     for word in words.split():
         rows = rows.filter(name__icontains=word)
-    return [
-        Found(f"members/{row.id}", row.name, ", ".join(sorted({seat.role for seat in row.seats.all()})), "person") for row in rows[:MOST]
-    ]
+    roles = {row: sorted({seat.role for seat in row.seats.all() if not seat.is_over(now)}) for row in rows[:MOST]}
+    return [Found(f"members/{row.id}", row.name, ", ".join(held), "person") for row, held in roles.items()]
 
 
 def _holds(name: str, words: str) -> bool:

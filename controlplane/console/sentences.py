@@ -47,7 +47,9 @@ _SAID = {
     "request.woken": "The request about {tool} came back to a person who had set it aside.",
     "request.voted": "A person voted to {verdict} {tool}.",
     "run.handed_off": "The gate handed a run to its owner: {reason}.",
-    "seat.granted": "A member was given the role {role}.",
+    "seat.granted": "A member was given the role {role}{ending}.",
+    "seat.end_set": "The end of a member's role {role} was changed from {from_end} to {to_end}.",
+    "seat.ended": "The role {role} of a member ended at its time.",
     "seat.removed": "The role {role} was taken from a member.",
     "stop.engaged": "One {scope} was stopped: {reason}.",
     "stop.released": "The stop of one {scope} was released.",
@@ -87,9 +89,16 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
     if "level" in found:
         is_threshold = detail["level"] == "threshold"
         found["raised"] = "the amount up to which one person raises caps" if is_threshold else f"the cap of one {found['level']}"
+    found["from_end"], found["to_end"] = (_end(detail.get(name)) for name in ("before", "until"))
+    found["ending"] = f" until {found['to_end']}" if detail.get("until") else ""
     spent = detail.get("amount") or detail.get("micros")
     found["money"] = f", {money.dollars(spent)}" if isinstance(spent, int) and spent > 0 else ""
     return found
+
+
+def _end(moment: object) -> str:
+    """A time as the entry has it, to the minute."""
+    return f"{str(moment)[:16].replace('T', ' ')} UTC" if moment else "no end"
 
 
 def _short(value: object) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from agents import contracts, directory, drafts, organisations, policies, seats, stops, tools
+from agents import contracts, directory, drafts, organisations, policies, roles, seats, stops, tools
 from agents.models import Agent, Workspace
 from agents.offers import Offer
 from agents.organisations import Principal
@@ -36,7 +36,8 @@ def build(dsn: str, slug: str = scene.SLUG) -> Scene:
         members = {}
         for name, role in scene.CAST.items():
             members[name] = organisations.add_member(by=system, user=_account(name.lower(), slug), name=name)
-            seats.grant(by=system, member=members[name], workspace=workspace, role=role)
+            until = timezone.now() + seats.USUAL if role in roles.FOR_A_TIME else None
+            seats.grant(by=system, member=members[name], workspace=workspace, role=role, until=until)
         made = Scene(organisation.id, workspace, members)
         for name in SYSTEMS:
             _connect(made, name)

@@ -42,6 +42,7 @@ BEGIN
         SELECT count(DISTINCT v.person) INTO v_count FROM approvals_vote v
             JOIN agents_member m ON m.organisation_id = v.organisation_id AND m.id = v.member_id AND m.is_active
             JOIN agents_workspacepermission g ON g.organisation_id = v.organisation_id AND g.user_id = m.user_id AND g.content_object_id = v_request.workspace_id
+                AND (g.until IS NULL OR g.until > moment())
             JOIN auth_permission a ON a.id = g.permission_id AND a.codename = v_need
         WHERE v.organisation_id = v_org AND v.request_id = v_request.id AND v.verdict = 'APPROVE' AND v.plan_digest = v_plan.digest
           AND NOT (v.person = ANY (v_request.requesters));

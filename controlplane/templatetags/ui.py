@@ -4,6 +4,7 @@ import datetime
 import json
 import re
 import unicodedata
+import zoneinfo
 from typing import Any
 
 from django import template
@@ -146,6 +147,14 @@ def when(moment: datetime.datetime | None) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{} UTC">{}</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), utc.strftime("%d %b %H:%M UTC")
     )
+
+
+@register.simple_tag
+def day(moment: datetime.datetime, zone: str = "UTC") -> SafeString:
+    """The day of a time, as 20 Feb 2027; the browser says the time in the reader's own zone, where that may be another day."""
+    utc, there = moment.astimezone(datetime.UTC), moment.astimezone(zoneinfo.ZoneInfo(zone))
+    said = f"{there.day} {there:%b %Y}"
+    return format_html('<time datetime="{}" data-day title="{} UTC">{}</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), said)
 
 
 @register.simple_tag

@@ -74,9 +74,10 @@ window.Remit = (function () {
     });
   }
   var zone = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+  var day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
   function fresh(within) {
     all("[data-left]", within).forEach(function (e) { e.dataset.made = performance.now(); });
-    all("time[datetime]:not([data-local])", within).forEach(function (e) { e.dataset.local = "1"; e.textContent = zone.format(new Date(e.dateTime)); });
+    all("time[datetime]:not([data-local])", within).forEach(function (e) { e.dataset.local = "1"; e.textContent = ("day" in e.dataset ? day : zone).format(new Date(e.dateTime)); });
     tick(); arm();
   }
   setInterval(tick, 1000);

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from agents import identity, organisations, seats, sight
+from agents import identity, organisations, sight
 from audit import log, tenancy
 from audit.models import Entry
 from budgets import caps
@@ -97,7 +97,7 @@ def test_reading_the_log_of_more_workspaces_asks_no_more_for_each(world: World, 
     rest = Client(headers={"authorization": f"Bearer {identity.issue(by=world.people['ada'], member=world.members['ada']).token}"})
     for number in range(9):
         more = organisations.create_workspace(by=system, slug=f"w{number}", name="W")
-        seats.grant(by=system, member=world.members["ada"], workspace=more, role="auditor")
+        world.seat("ada", "auditor", workspace=more)
         if number % 4 == 0:
             with CaptureQueriesContext(connection) as asked:
                 assert rest.get("/api/v1/audit").status_code == 200

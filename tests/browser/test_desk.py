@@ -180,6 +180,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(desk: int, chromium: Bro
             seen = visit(chromium, desk, world, name, width=width, theme=theme)
             run = f"runs/{world.request(said.approval).run_id}"
             deeper = [*DEEPER, f"{run}/report", f"{run}?tab=raw", f"members/{world.members['ann'].id}"]
+            deeper.append(f"members/{world.members['ann'].id}/role?act=grant&role=auditor")
             for page in [*PAGES, f"approvals/{said.approval}", together, run, *(deeper if name == "olga" and width != 768 else [])]:
                 answer = seen.page.goto(f"{seen.root}/{page}")
                 if answer is None or answer.status == 404:

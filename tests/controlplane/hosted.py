@@ -66,8 +66,9 @@ def steps_of(world: World, run: Run) -> list[str]:
 
 
 def work_of(world: World, **filters: Any) -> list[Work]:
+    """What waits, but for the ends of roles: in each world somebody audits for a time."""
     with tenancy.within(world.organisation):
-        return list(Work.objects.filter(**filters))
+        return list(Work.objects.filter(**filters).exclude(kind=Work.Kind.UNSEAT))
 
 
 def due_work(world: World) -> list[Work]:

@@ -12,6 +12,7 @@ import pytest
 from agents import organisations, seats
 from audit import log, tenancy
 from controlplane.connectors import interface
+from tests import world as worlds
 from tests.controlplane import api_knocking as knocking
 from tests.controlplane.api_knocking import API, Reply, ask, propose
 from tests.world import World
@@ -272,7 +273,7 @@ def test_the_log_is_for_those_who_may_and_only_of_their_workspaces(desk: Desk) -
     with tenancy.within(world.organisation):
         of_nobody = log.entries(event="organisation.created").get().id
     assert desk.refused("ada", "GET", f"/audit/{of_nobody}") == "not_found"
-    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["ada"], workspace=world.other, role="auditor")
+    world.seat("ada", "auditor", workspace=world.other)
     assert desk.get("ada", f"/audit/{of_nobody}")["event"] == "organisation.created"
     assert desk.refused("ada", "GET", f"/audit?workspace={world.organisation}") == "not_found"
 
@@ -466,11 +467,13 @@ def test_people_are_added_seated_and_let_go(desk: Desk) -> None:
     person = {**IN_DESK, "username": username, "name": "Nora", "role": "viewer"}
     assert desk.refused("ann", "POST", "/members", person) == "forbidden"
     made = desk.post("olga", "/members", person, status=201)
-    assert made["seats"] == [{"workspace": desk.world.workspace.id, "role": "viewer"}]
+    assert made["seats"] == [{"workspace": desk.world.workspace.id, "role": "viewer", "until": None}]
     assert desk.refused("olga", "POST", "/members", person) == "conflict"
     roles = f"/members/{made['id']}/roles"
     assert desk.refused("vera", "PUT", roles, {**IN_DESK, "roles": ["owner"]}) == "forbidden"
-    seated = desk.post("olga", roles, {**IN_DESK, "roles": ["auditor", "finance"]}, method="PUT")
+    seated = desk.post(
+        "olga", roles, {**IN_DESK, "roles": ["auditor", "finance"], "until": {"auditor": worlds.soon().isoformat()}}, method="PUT"
+    )
     assert sorted(seat["role"] for seat in seated["seats"]) == ["auditor", "finance"]
     mine = f"/members/{desk.world.members['olga'].id}/roles"
     assert desk.refused("olga", "PUT", mine, {**IN_DESK, "roles": ["owner", "approver"]}) == "forbidden"

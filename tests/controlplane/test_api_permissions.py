@@ -96,7 +96,7 @@ DOORS: list[tuple[str, str, str, Any, str]] = [
     ("POST", "capabilities/<str:identifier>/revoke", "capabilities/{capability}/revoke", {}, "sam"),
     ("GET", "members", "members", None, "vera"),
     ("POST", "members", "members", {**DESK, "username": "{username}", "name": "Nora", "role": "viewer"}, "olga"),
-    ("PUT", "members/<str:identifier>/roles", "members/{member}/roles", {**DESK, "roles": ["viewer", "auditor"]}, "olga"),
+    ("PUT", "members/<str:identifier>/roles", "members/{member}/roles", {**DESK, "roles": ["viewer", "finance"]}, "olga"),
     ("POST", "members/<str:identifier>/deactivate", "members/{member}/deactivate", {}, "olga"),
     ("GET", "workspaces", "workspaces", None, "vera"),
 ]
@@ -183,7 +183,7 @@ def stranger(world: World) -> str:
     system, user = organisations.system(world.organisation, "tests"), get_user_model().objects.create_user(f"lars-{secrets.token_hex(4)}")
     member = organisations.add_member(by=system, user=user, name="lars")
     for role in ("owner", "approver", "auditor"):
-        seats.grant(by=system, member=member, workspace=world.other, role=role)
+        seats.grant(by=system, member=member, workspace=world.other, role=role, until=worlds.soon() if role == "auditor" else None)
     return identity.issue(by=system, member=member).token
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 
-from agents import organisations, policies, seats, stops
+from agents import organisations, policies, stops
 from audit import log, tenancy
 from controlplane.console import cast, curl
 from controlplane.demo import scene
@@ -104,7 +104,7 @@ def test_an_id_leads_to_a_page_that_opens(world):
         assert seen.get(page).status_code == 200
     assert ada.get("/go", q=of_none).status_code == 200, "what belongs to no workspace takes every workspace"
     assert ada.client.get(f"/go/{of_none}").status_code == 404
-    seats.grant(by=organisations.system(world.organisation, "tests"), member=world.members["ada"], workspace=world.other, role="auditor")
+    world.seat("ada", "auditor", workspace=world.other)
     assert ada.get("/go", q=of_none)["Location"] == f"{ada.root}/audit/{of_none}"
     assert ada.get(f"/audit/{of_none}").status_code == 200
 

@@ -73,7 +73,7 @@ def test_a_version_of_another_organisation_is_not_there(world, elsewhere):
 
 def test_roles_are_given_and_taken_and_entered(world):
     olga, vera = browsing.browser(world, "olga"), world.members["vera"].id
-    assert olga.post(f"/members/{vera}/role", act="grant", role="auditor").status_code == 302
+    assert olga.post(f"/members/{vera}/role", act="grant", role="auditor", until=f"{worlds.soon():%Y-%m-%d}").status_code == 302
     assert olga.post(f"/members/{vera}/role", act="take", role="viewer").status_code == 302
     assert world.events()[-2:] == ["seat.granted", "seat.removed"]
     assert browsing.browser(world, "vera").get("/audit").status_code == 200

@@ -1,5 +1,6 @@
 """The first people of an organisation, and their tokens. Nobody can be invited before somebody is there."""
 
+import datetime
 import re
 from typing import Any
 
@@ -22,6 +23,9 @@ class Command(Plain):
         parser.add_argument("--organisation", required=True, metavar="SLUG")
         parser.add_argument("--workspace", required=True, metavar="SLUG")
         parser.add_argument("--member", action="append", required=True, metavar="NAME=ROLE", help="may be given several times")
+        parser.add_argument(
+            "--until", action="append", default=[], metavar="NAME=DAY", help="until when, as ada=2027-02-20; an auditor's ends"
+        )
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
@@ -31,7 +35,7 @@ class Command(Plain):
                 raise CommandError(f"{text!r} is no slug: small letters, digits and dashes.")
         if len({name for name, _ in members}) != len(members):
             raise CommandError("A member is named twice.")
-        made = self._make(slug, options["workspace"], members)
+        made = self._make(slug, options["workspace"], members, self._ends(options["until"], {name for name, _ in members}))
         if options["json"]:
             return self.say_json(made)
         self.say(f"organisation {made['organisation']}", f"workspace {made['workspace']}")
@@ -44,15 +48,28 @@ class Command(Plain):
             raise CommandError(f"{text!r} is not NAME=ROLE. Roles: {', '.join(roles.ROLES)}.")
         return name, role
 
-    def _make(self, slug: str, workspace_slug: str, members: list[tuple[str, str]]) -> dict[str, Any]:
-        """All of it or none of it."""
+    def _ends(self, texts: list[str], names: set[str]) -> dict[str, datetime.datetime]:
+        """The end of each of these days, UTC."""
+        found = {}
+        for name, _, text in (each.partition("=") for each in texts):
+            try:
+                day = datetime.date.fromisoformat(text)
+            except ValueError:
+                day = None
+            if name not in names or day is None:
+                raise CommandError(f"{name}={text} is not NAME=DAY of a --member, as ada=2027-02-20.")
+            found[name] = datetime.datetime.combine(day, datetime.time(23, 59, 59), datetime.UTC)
+        return found
+
+    def _make(self, slug: str, workspace_slug: str, members: list[tuple[str, str]], ends: dict[str, datetime.datetime]) -> dict[str, Any]:
+        """All of it or none of it. Who has no end comes first: an owner for a time needs another beside them."""
         by, tokens = organisations.system(organisations.id_of(slug), "bootstrap"), {}
         with tenancy.within(by.organisation):
             organisations.create(slug=slug, name=slug.capitalize())
             workspace = organisations.create_workspace(by=by, slug=workspace_slug, name=workspace_slug.capitalize())
-            for name, role in members:
+            for name, role in sorted(members, key=lambda each: each[0] in ends):
                 member = organisations.add_member(by=by, user=self._user(name, slug), name=name)
-                seats.grant(by=by, member=member, workspace=workspace, role=role)
+                seats.grant(by=by, member=member, workspace=workspace, role=role, until=ends.get(name))
                 tokens[name] = identity.issue(by=by, member=member, label="bootstrap").token
         return {"organisation": by.organisation, "workspace": workspace.id, "tokens": tokens}
 
