@@ -87,13 +87,13 @@ def test_auditors_there_are_end_ninety_days_after_it_with_what_they_alone_allow(
         assert forced.fetchone() == (True,)
         with pytest.raises(psycopg.errors.CheckViolation):
             owner.execute("update agents_seat set until = null")
-    migrate(name, "approvals", "0010")
-    migrate(name, "agents", "0010")
+    migrate(name, "approvals", "0011")
+    migrate(name, "agents", "0011")
     with psycopg.connect(database, autocommit=True) as owner:
         enter(owner, "1")
         assert owner.execute("select count(*) from agents_work where kind = 'seat.end'").fetchone() == (0,)
         assert owner.execute("select count(*) from agents_seat").fetchone() == (4,)
-        assert owner.execute("select prosrc like '%%until%%' from pg_proc where proname = 'gate_intend'").fetchone() == (False,)
+        assert owner.execute("select prosrc like '%g.until%' from pg_proc where proname = 'gate_intend'").fetchone() == (False,)
     migrate(name)
 
 
