@@ -60,18 +60,7 @@ def authenticate(token: str, *, read: Callable[[str, str], dict[str, Any] | None
     matches = hmac.compare_digest(str(row.get("digest", _MISS)), _digest(parts[3] if parts else ""))
     if not row or not matches:
         raise _unknown()
-    problem = _problem(row)
-    if problem:
-        with tenancy.within(organisation):
-            log.append(
-                "key.refused",
-                by=Principal(kind=_kind(row), id=_holder(row), organisation=organisation),
-                subject=key_id,
-                detail={"why": problem},
-            )
-        raise Unauthenticated(
-            f"This key is {problem}.", rule="key", current=problem, limit="active", who="whoever issued it", next_step="Ask for a new key."
-        )
+    _require_active(organisation, key_id, row)
     if row.get("quiet"):  # people want to know which keys are in use; once in some minutes is enough to say it
         with tenancy.within(organisation):
             Key.objects.filter(id=key_id).update(last_used_at=Now())
@@ -84,6 +73,25 @@ def authenticate(token: str, *, read: Callable[[str, str], dict[str, Any] | None
         workspace=row["workspace"] or "",
         person=row["person"] or "",
         user=row["user"] or 0,
+    )
+
+
+def check(principal: Principal) -> None:
+    """Raises Unauthenticated when the key that a principal came with is over by now. Whoever came without one may go on."""
+    row = knock(principal.organisation, principal.key) if principal.key else None
+    if row:
+        _require_active(principal.organisation, principal.key, row)
+
+
+def _require_active(organisation: str, key: str, row: Mapping[str, Any]) -> None:
+    problem = _problem(row)
+    if not problem:
+        return
+    with tenancy.within(organisation):
+        by = Principal(kind=_kind(row), id=_holder(row), organisation=organisation)
+        log.append("key.refused", by=by, subject=key, detail={"why": problem})
+    raise Unauthenticated(
+        f"This key is {problem}.", rule="key", current=problem, limit="active", who="whoever issued it", next_step="Ask for a new key."
     )
 
 

@@ -1,7 +1,7 @@
 """The stop that is on over a request. What waits under one keeps waiting: nobody approves it until a person lets it go on."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from django.db.models import Q
 
@@ -9,7 +9,7 @@ from agents import organisations, seats, stops
 from agents.models import Stop
 from approvals.models import Request
 
-# What a switch is of, as a lookup from a request. A key's switch is none of them: what people approved is sent by Remit itself.
+# What a switch is of, as a lookup from a request.
 _LOOKUPS = {
     Stop.Scope.ORGANISATION: "organisation_id",
     Stop.Scope.WORKSPACE: "workspace_id",
@@ -17,6 +17,7 @@ _LOOKUPS = {
     Stop.Scope.RUN: "run_id",
     Stop.Scope.TOOL: "tool_version__tool_id",
     Stop.Scope.CONNECTOR: "tool_version__tool__connector_id",
+    Stop.Scope.KEY: "call__by_key",
 }
 
 
@@ -27,24 +28,24 @@ def stopped() -> Q:
     """
     found = Q()
     for stop in stops.on():
-        if stop.scope in _LOOKUPS:
-            found |= Q(**{_LOOKUPS[Stop.Scope(stop.scope)]: stop.target})
+        found |= Q(**{_LOOKUPS[Stop.Scope(stop.scope)]: stop.target})
     return found
 
 
 def over(requests: Iterable[Request]) -> dict[str, Stop]:
     """The newest switch over each of these requests that has one, by the request's id. Call inside `tenancy.within`."""
     on, found = stops.on(), {}
+    looked = {stop.scope for stop in on}
     for request in requests if on else ():
-        covered = _scopes(request)
+        covered = _scopes(request, looked)
         stop = next((each for each in on if (each.scope, each.target) in covered), None)
         if stop is not None:
             found[request.id] = stop
     return found
 
 
-def _scopes(request: Request) -> set[tuple[str, str]]:
-    return {(str(scope), operator.attrgetter(lookup.replace("__", "."))(request)) for scope, lookup in _LOOKUPS.items()}
+def _scopes(request: Request, looked: Collection[str]) -> set[tuple[str, str]]:
+    return {(str(scope), operator.attrgetter(lookup.replace("__", "."))(request)) for scope, lookup in _LOOKUPS.items() if scope in looked}
 
 
 def releasers(stop: Stop, workspace: str) -> list[str]:

@@ -218,7 +218,7 @@ def of_run(run: str) -> QuerySet[Request]:
 def open_under(scope: str, target: str) -> QuerySet[Request]:
     """The open requests that a stop switch on this target (an id) would hold. Call inside `tenancy.within`."""
     found = Request.objects.filter(state=Request.State.OPEN)
-    through = {"tool": "tool_version__tool_id", "connector": "tool_version__tool__connector_id"}.get(scope)
+    through = {"tool": "tool_version__tool_id", "connector": "tool_version__tool__connector_id", "key": "call__by_key"}.get(scope)
     return found.filter(**{through: target}) if through else found.filter(run_id__in=stops.runs_under(scope, target).values("id"))
 
 

@@ -90,9 +90,9 @@ def open_with(organisation: str, key_row: str, *, call: str, name: str, argument
     return answer["knock"], Opened(answer["knock"], answer["context"], fingerprint) if "context" in answer else None
 
 
-def recalled(key_row: str, *, name: str, arguments: Any) -> Opened | None:
+def recalled(organisation: str, key_row: str, *, name: str, arguments: Any) -> Opened | None:
     """The same of the call before, with no question asked."""
-    kept = recall.of(key_row, name)
+    kept = recall.of((organisation, key_row, name))
     return Opened(kept.row, kept.context, runs.fingerprint(name, arguments), is_recalled=True) if kept else None
 
 
@@ -165,6 +165,7 @@ def asked(principal: Principal, run: str, examined: Examined) -> dict[str, Any]:
         "refusal": examined.refusal.as_dict() if examined.refusal else None,
         "epoch": examined.context["epoch"],
         "until": examined.context["until"],
+        "by_key": principal.key,
         "owner": agent["owner"],
         "owner_name": agent["owner_name"],
     }

@@ -13,6 +13,7 @@ A refusal is an outcome: it is recorded, and it tells the agent what to do next.
 """
 
 import dataclasses
+import datetime
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +21,15 @@ from typing import Any
 
 from django.db import DatabaseError, OperationalError, connection
 
-from agents import policies, runs, tools
+from agents import identity, policies, runs, tools
 from agents.answers import IdempotencyConflict, InProgress
-from agents.models import Call, Run
+from agents.models import Call, Run, Work
 from agents.organisations import Principal
 from approvals import denials, plans, requests, tiers
 from approvals.models import Plan
 from audit import canonical, functions, ids, log, outcomes, redaction, tenancy, vault
-from controlplane import effects, examination, recall
+from audit.moments import Moment
+from controlplane import effects, examination, outbox, recall
 from controlplane.connectors import interface
 
 RECOVER_S = 150.0  # an admitted call left alone this long belonged to a process that died
@@ -71,7 +73,7 @@ def admit(proposal: examination.Proposal) -> Admission:
         read, opened = opened, None
         return _admit(proposal, examination.found(read.context, proposal.run) if read else examination.context_of(proposal))
 
-    return decided(attempt)
+    return decided(proposal.principal, attempt)
 
 
 def admit_recalled(proposal: examination.Proposal) -> Admission | None:
@@ -87,13 +89,8 @@ def admit_recalled(proposal: examination.Proposal) -> Admission | None:
         return None
     try:
         return _record(proposal, examined)
-    except OperationalError:  # the kept connection was cut meanwhile, as by a restart: whoever reads anew opens another
-        connection.close()
-        return None
-    except DatabaseError as error:
-        if not _is_stale(error):
-            raise
-        recall.drop(proposal.principal.key, proposal.name)
+    except _Outdated:
+        recall.drop(_asked(proposal))
         return None
 
 
@@ -105,9 +102,14 @@ def _admit(proposal: examination.Proposal, context: dict[str, Any]) -> Admission
     return _record(proposal, examination.examine(proposal, context))
 
 
-def decided(attempt: Callable[[], Admission]) -> Admission:
-    """Decide, and again when what was decided upon changed before T1. Raises InProgress when it does not come to rest."""
-    for _ in range(_ATTEMPTS):
+def decided(by: Principal, attempt: Callable[[], Admission]) -> Admission:
+    """Decide, and again when what was decided upon changed before T1, the key first.
+
+    Raises Unauthenticated for a key that is over by now; InProgress when it does not come to rest.
+    """
+    for number in range(_ATTEMPTS):
+        if number:
+            identity.check(by)
         try:
             return attempt()
         except DatabaseError as error:
@@ -122,8 +124,29 @@ def decided(attempt: Callable[[], Admission]) -> Admission:
     )
 
 
+class _Outdated(Exception):
+    """What was recalled does not stand, or the kept connection was cut meanwhile, as by a restart. Nothing was recorded."""
+
+
 def _is_stale(error: DatabaseError) -> bool:
     return getattr(error.__cause__, "sqlstate", "") == _STALE
+
+
+def _asked(proposal: examination.Proposal) -> recall.Asked:
+    return proposal.principal.organisation, proposal.principal.key, proposal.name
+
+
+def _admitted(proposal: examination.Proposal, asked: dict[str, Any], sealed: bytes | None) -> dict[str, Any]:
+    """T1. Raises _Outdated."""
+    try:
+        verdict: dict[str, Any] = functions.ask("select gate_admit(%s::jsonb, %s)", functions.parameters(asked), sealed)
+    except DatabaseError as error:
+        if not (proposal.opened and proposal.opened.is_recalled and (_is_stale(error) or isinstance(error, OperationalError))):
+            raise
+        if isinstance(error, OperationalError):
+            connection.close()  # whoever reads anew opens another
+        raise _Outdated from error
+    return verdict
 
 
 def _record(proposal: examination.Proposal, examined: examination.Examined) -> Admission:
@@ -144,7 +167,6 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
     }
     asked = {
         **examination.asked(proposal.principal, proposal.run, examined),
-        "key_until": proposal.opened.row["until"] if proposal.opened else None,
         "call": call,
         "key": proposal.key,
         "kind": Call.Kind.TOOL,
@@ -166,7 +188,7 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
         if tool and tool.is_write and not examined.refusal
         else None
     )
-    verdict = functions.ask("select gate_admit(%s::jsonb, %s)", functions.parameters(asked), sealed)
+    verdict = _admitted(proposal, asked, sealed)
     if verdict["verdict"] == "REPLAY":
         return _repeat(proposal, context, {"id": verdict["call"], "body_digest": verdict["body_digest"]})
     if verdict["verdict"] == "REFUSED" or tool is None:
@@ -174,8 +196,7 @@ def _record(proposal: examination.Proposal, examined: examination.Examined) -> A
     if verdict["verdict"] == "DRAFT" and not examined.draft:  # at its cap
         examined = dataclasses.replace(examined, draft=True, tier=tiers.tier_for(policy_tier=examined.tier, stage="", is_draft=True))
     if proposal.opened and not (tool.is_write or tool.subjects or decision is None or decision.is_paced):
-        so_far = {"calls": verdict["calls"], "writes": verdict["writes"]}
-        recall.keep(proposal.principal.key, proposal.name, proposal.opened.row, context, **so_far)
+        recall.keep(_asked(proposal), proposal.opened.row, context)
     return proceed(proposal.principal, examined, call, arguments)
 
 
@@ -372,6 +393,7 @@ def _repeat(proposal: examination.Proposal, context: dict[str, Any], recorded: d
     admission = standing(organisation, recorded["id"], is_replay=True)
     if admission.status != "running":
         return admission
+    _ring_if_left_behind(organisation, recorded["id"])
     raise InProgress(
         "This call is still under way.",
         rule="idempotency key",
@@ -380,6 +402,14 @@ def _repeat(proposal: examination.Proposal, context: dict[str, Any], recorded: d
         next_step="Ask again in a second, with the same key.",
         call=recorded["id"],
     )
+
+
+def _ring_if_left_behind(organisation: str, call: str) -> None:
+    """A free read is nobody's work when its process dies. Whoever asks for it again, long after, has it given up by a worker."""
+    long_ago = Moment() - datetime.timedelta(seconds=RECOVER_S)
+    with tenancy.within(organisation):
+        if Call.objects.filter(id=call, state=Call.State.ADMITTED, is_write=False, created_at__lt=long_ago).exists():
+            outbox.enqueue(organisation=organisation, kind=Work.Kind.RECOVER, subject=call)
 
 
 _STATUS = {

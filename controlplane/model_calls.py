@@ -54,7 +54,7 @@ def ask(asked: Asked) -> gate.Admission:
 
     A repeat of the key is answered from the record. Raises NotFound, InProgress.
     """
-    return gate.decided(functools.partial(_ask, asked))
+    return gate.decided(asked.principal, functools.partial(_ask, asked))
 
 
 def _ask(asked: Asked) -> gate.Admission:

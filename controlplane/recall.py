@@ -1,7 +1,7 @@
 """What the gate was told for a run's key and a tool, kept by this process for the next such call: that call then asks one question less.
 
-Nothing is trusted for being kept. `gate_admit` admits a call only when the epoch under which all of this was read is the one in force
-(agents/sql/epoch.sql), under the lock of the stop switches: a revoked key, a stop or a new rule counts from the moment it is committed.
+Nothing is trusted for being kept. `gate_admit` looks at the key itself, and admits a call only when the epoch under which the rest was read
+is the one in force (agents/sql/epoch.sql), under the lock of the stop switches: each change counts from the moment it is committed.
 Only a read that is let through is answered from here; for whatever else there is to say, all is read anew, the key first.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _MOST = 512  # some 10 KB each
+UNKNOWN = -1
 _LARGEST_DOCUMENT = 16_384  # a connector's own description comes with what is read of it
 
 
@@ -22,32 +23,33 @@ class Recalled:
     context: dict[str, Any]
 
 
-_kept: OrderedDict[tuple[str, str], Recalled] = OrderedDict()
+Asked = tuple[str, str, str]  # organisation, the key's id, the tool's name
+_kept: OrderedDict[Asked, Recalled] = OrderedDict()
 _lock = threading.Lock()
 
 
-def of(key: str, name: str) -> Recalled | None:
-    """What was kept for a key's id and a tool's name."""
+def of(asked: Asked) -> Recalled | None:
+    """What was kept."""
     with _lock:
-        found = _kept.get((key, name))
+        found = _kept.get(asked)
         if found is not None:
-            _kept.move_to_end((key, name))
+            _kept.move_to_end(asked)
         return found
 
 
-def keep(key: str, name: str, row: dict[str, Any], context: dict[str, Any], *, calls: int, writes: int) -> None:
-    """Keep it for the next call of this tool; the run has made so many by now."""
+def keep(asked: Asked, row: dict[str, Any], context: dict[str, Any]) -> None:
+    """Keep it for the next such call. How much the run did until then nobody knows yet: `gate_admit` writes it down."""
     if len(context["pin"]["connector"]["document"]) > _LARGEST_DOCUMENT:
         return
-    told = {**context, "run": {**context["run"], "tool_calls": calls, "writes": writes}}
+    told = {**context, "run": {**context["run"], "tool_calls": UNKNOWN, "writes": UNKNOWN}}
     with _lock:
-        _kept[key, name] = Recalled(row, told)
-        _kept.move_to_end((key, name))
+        _kept[asked] = Recalled(row, told)
+        _kept.move_to_end(asked)
         while len(_kept) > _MOST:
             _kept.popitem(last=False)
 
 
-def drop(key: str, name: str) -> None:
+def drop(asked: Asked) -> None:
     """It does not stand any more."""
     with _lock:
-        _kept.pop((key, name), None)
+        _kept.pop(asked, None)

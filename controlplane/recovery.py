@@ -38,7 +38,7 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
         )
         return void(sending, "The agent may no longer use this tool.")
     try:
-        stops.check(context["stops"], examination.scopes(context, organisation, ""))
+        stops.check(context["stops"], examination.scopes(context, organisation, call.by_key))
     except stops.Stopped as stopped:
         return void(sending, stopped.message, refusal=stopped)
     sent = effects.outbound(sending, arguments)
@@ -68,7 +68,9 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
     if why:
         return void(sending, why)
     decision = dataclasses.replace(decision, tier={1: tiers.ONE, 2: tiers.TWO}[request.required])
-    return gate.send(sending, sent, plan=request.plan.digest, decision=decision, scopes=examination.scopes(context, organisation, ""))
+    return gate.send(
+        sending, sent, plan=request.plan.digest, decision=decision, scopes=examination.scopes(context, organisation, call.by_key)
+    )
 
 
 def void(sending: effects.Sending, why: str, *, refusal: outcomes.Refused | None = None) -> gate.Admission:
@@ -102,7 +104,8 @@ def reconcile(organisation: str, call_id: str) -> gate.Admission:
     with tenancy.within(organisation):
         effect, now = call.effects.get(), requests.database_now()
     sent = effects.outbound(sending, runs.exact_arguments(call))
-    why = _not_again(organisation, context, planned=effect.outbound_digest, sent=effects.outbound_digest(sent))
+    scopes = examination.scopes(context, organisation, call.by_key)
+    why = _not_again(context["stops"], scopes, planned=effect.outbound_digest, sent=effects.outbound_digest(sent))
     outcome = effects.in_doubt(why) if why else effects.reconcile(sending, sent, intended_at=effect.intended_at, now=now)
     settled = gate.settled(sending, outcome)
     if settled.status == "in_doubt" and tool.connector_class in effects.ASKABLE:
@@ -110,10 +113,10 @@ def reconcile(organisation: str, call_id: str) -> gate.Admission:
     return settled
 
 
-def _not_again(organisation: str, context: dict[str, Any], *, planned: str, sent: str) -> str:
+def _not_again(on: list[dict[str, Any]], scopes: list[list[str]], *, planned: str, sent: str) -> str:
     """Why the upstream is not asked now, or nothing: a brake is meant for crashed calls too, and another request proves nothing."""
     try:
-        stops.check(context["stops"], examination.scopes(context, organisation, ""))
+        stops.check(on, scopes)
     except stops.Stopped as stopped:
         return stopped.message
     return "" if sent == planned else "What would be sent now is not what was sent then."

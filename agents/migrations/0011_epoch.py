@@ -1,4 +1,4 @@
-"""The epoch of each organisation, kept by the database; and a key says until when it is good."""
+"""The epoch of each organisation, kept by the database."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ SQL = Path(__file__).resolve().parent.parent / "sql"
 BEFORE = """
 ALTER TABLE agents_organisation NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE agents_epoch NO FORCE ROW LEVEL SECURITY;
-INSERT INTO agents_epoch (organisation_id, id, number) SELECT organisation_id, id, nextval('agents_epoch_number') FROM agents_organisation;
+INSERT INTO agents_epoch (organisation_id, id, number) SELECT organisation_id, id, epoch_drawn() FROM agents_organisation;
 ALTER TABLE agents_epoch FORCE ROW LEVEL SECURITY;
 ALTER TABLE agents_organisation FORCE ROW LEVEL SECURITY;
 """
-DROP = "DROP FUNCTION epoch_begin() CASCADE; DROP FUNCTION epoch_turn() CASCADE; DROP SEQUENCE agents_epoch_number"
+DROP = "DROP FUNCTION epoch_begin() CASCADE; DROP FUNCTION epoch_turn() CASCADE; DROP FUNCTION epoch_drawn()"
 tenant = models.Func(models.Value("app.organisation"), models.Value(value=True), function="current_setting", output_field=models.TextField())
 
 
@@ -37,5 +37,4 @@ class Migration(migrations.Migration):
         Isolate("Epoch", grants=("SELECT",), fillfactor=50),
         migrations.RunSQL((SQL / "epoch.sql").read_text(), DROP),
         migrations.RunSQL(BEFORE, migrations.RunSQL.noop),
-        migrations.RunSQL((SQL / "knock.sql").read_text(), migrations.RunSQL.noop),
     ]

@@ -99,6 +99,7 @@ class Call(tenancy.Tenant):
 
     run = models.ForeignKey(Run, on_delete=models.PROTECT, db_constraint=False, related_name="calls")
     key = models.TextField()
+    by_key = models.TextField(default="", db_default="")  # the id of the key that proposed it; Remit itself needs none
     kind = models.TextField(choices=Kind.choices, default=Kind.TOOL)
     name = models.TextField()
     tool_version = models.ForeignKey(ToolVersion, on_delete=models.PROTECT, db_constraint=False, null=True)

@@ -1,11 +1,11 @@
--- identity_knock: the row behind a key as it is now. Whoever goes by an earlier one has gate_admit find that nothing changed (I-32).
+-- identity_knock: the row behind a key as it is now. gate_admit looks at the key again, so an earlier one may be gone by (I-32).
 CREATE OR REPLACE FUNCTION identity_knock(p_organisation text, p_key text) RETURNS json LANGUAGE plpgsql STABLE AS $$
 DECLARE v_org text := set_config('app.organisation', p_organisation, true); v json;
 BEGIN
     SELECT json_build_object(
         'id', k.id, 'kind', k.kind, 'digest', k.digest, 'run', k.run_id, 'agent', k.agent_id, 'member', k.member_id,
         'quiet', k.kind <> 'run' AND (k.last_used_at IS NULL OR k.last_used_at < clock_timestamp() - interval '5 minutes'),
-        'revoked', k.revoked_at IS NOT NULL, 'expired', coalesce(k.expires_at <= clock_timestamp(), false), 'until', k.expires_at,
+        'revoked', k.revoked_at IS NOT NULL, 'expired', coalesce(k.expires_at <= clock_timestamp(), false),
         'workspace', a.workspace_id, 'agent_state', a.state, 'person', m.person, 'user', m.user_id, 'member_active', coalesce(m.is_active, true))
     INTO v
     FROM agents_key k LEFT JOIN agents_agent a ON a.organisation_id = k.organisation_id AND a.id = k.agent_id

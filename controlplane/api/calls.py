@@ -30,6 +30,8 @@ class Asking:
             if request.method != "POST":
                 raise errors.not_allowed(request.method, "POST")
             inputs.plain(request.query_string)
+            for name in request.query:
+                raise inputs.unknown(f"?{inputs.escaped(name)}", known=[])
             self.key = inputs.idempotency_key(request.headers.get("idempotency-key")) or ids.new("C")
             self.given = _proposed(parsing.of_bytes(request.body, request.headers.get("content-type", "")))
         except outcomes.Refused as refused:
@@ -41,7 +43,7 @@ class Asking:
             return identity.knock(organisation, key)
         given = self.given
         if "run" not in given:
-            self.opened = examination.recalled(key, name=given["tool"], arguments=given["arguments"])
+            self.opened = examination.recalled(organisation, key, name=given["tool"], arguments=given["arguments"])
         return self.opened.row if self.opened else self.read(organisation, key)
 
     def read(self, organisation: str, key: str) -> dict[str, Any] | None:

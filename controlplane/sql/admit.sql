@@ -11,26 +11,31 @@ DECLARE
     v_run agents_run; v_call text := p->>'call'; v_refusal jsonb := nullif(p->'refusal', 'null'::jsonb);
     v_write boolean := p->>'is_write'; v_model boolean := p->>'kind' = 'MODEL'; v_draft boolean := p->>'draft';
     v_amount bigint := p->>'amount'; v_tokens bigint := p->>'tokens'; v_budget jsonb;
-    v_stands boolean; v_retry boolean; v_fruitless int; v_calls int; v_seen int;  -- v_seen: the run's progress at the last repeat
+    v_stands boolean; v_retry boolean; v_fruitless int; v_seen int;  -- v_seen: the run's progress at the last repeat
     v_counted int := (v_refusal IS NULL)::int;  -- counted in advance as admitted, which most calls are; what was not is taken back below
-    v_seconds bigint; v_end boolean := false; v_summary text; v_over jsonb; v_asked boolean; v_entry text;
+    v_decision text; v_seconds bigint; v_end boolean := false; v_summary text; v_over jsonb; v_asked boolean; v_entry text;
 BEGIN
     UPDATE agents_run SET steps = steps + 1, tool_calls = tool_calls + v_counted * (NOT v_model)::int, writes = writes + v_counted * v_write::int
     WHERE organisation_id = v_org AND id = p->>'run' RETURNING * INTO v_run;
 
-    -- One look, under the locks above: whether all that was read for this decision still stands (stops, rules, stage, tool, capability, key: any
-    -- change of one turns the epoch, agents/sql/epoch.sql), and the loop guard's memory. What does not stand is decided again; nothing is kept.
-    SELECT e.number = (p->>'epoch')::bigint AND moment() < (p->>'until')::timestamptz AND coalesce(clock_timestamp() < (p->>'key_until')::timestamptz, true),
-           coalesce(r.is_error, false), r.fruitless, r.calls, r.progress
-    INTO v_stands, v_retry, v_fruitless, v_calls, v_seen
-    FROM agents_epoch e LEFT JOIN agents_repeat r ON r.organisation_id = v_org AND r.id = v_run.id || '/' || (p->>'fingerprint')
+    -- One look, under the locks above: whether all that was read for this decision still stands (stops, rules, stage, tool, capability: any change
+    -- of one turns the epoch, agents/sql/epoch.sql), whether the key is good, and the loop guard's memory. What does not stand is decided again.
+    SELECT e.number = (p->>'epoch')::bigint AND moment() < (p->>'until')::timestamptz
+               AND (p->>'by_key' = '' OR (k.revoked_at IS NULL AND coalesce(k.expires_at > clock_timestamp(), k.id IS NOT NULL))),
+           coalesce(r.is_error, false), r.fruitless, r.progress
+    INTO v_stands, v_retry, v_fruitless, v_seen
+    FROM agents_epoch e LEFT JOIN agents_key k ON k.organisation_id = v_org AND k.id = p->>'by_key'
+                        LEFT JOIN agents_repeat r ON r.organisation_id = v_org AND r.id = v_run.id || '/' || (p->>'fingerprint')
     WHERE e.organisation_id = v_org AND e.id = v_org;
     IF v_refusal IS NULL AND v_stands IS NOT TRUE THEN RAISE EXCEPTION 'stale' USING ERRCODE = 'RG001'; END IF;
 
-    INSERT INTO agents_call (organisation_id, id, run_id, key, kind, name, tool_version_id, is_write, state, tier, number, progress, body_digest, fingerprint,
+    -- Where the rules did not look at what the run did so far, nobody asked how much that was (recall.UNKNOWN): it is this.
+    v_decision := replace(replace(p->>'decision', '"calls":-1,', '"calls":' || v_run.tool_calls - v_counted * (NOT v_model)::int || ','),
+                          '"writes":-1}', '"writes":' || v_run.writes - v_counted * v_write::int || '}');
+    INSERT INTO agents_call (organisation_id, id, run_id, key, by_key, kind, name, tool_version_id, is_write, state, tier, number, progress, body_digest, fingerprint,
         arguments, sealed_arguments, decision, refusal, result, result_digest, reserved_micros, settled_micros, created_at)
-    VALUES (v_org, v_call, v_run.id, p->>'key', p->>'kind', p->>'name', p->>'tool_version', v_write, 'ADMITTED', p->>'tier', v_run.steps, v_run.progress,
-        p->>'body_digest', p->>'fingerprint', p->>'arguments', p_sealed, p->>'decision', '', '', '', v_amount, 0, moment())
+    VALUES (v_org, v_call, v_run.id, p->>'key', p->>'by_key', p->>'kind', p->>'name', p->>'tool_version', v_write, 'ADMITTED', p->>'tier', v_run.steps, v_run.progress,
+        p->>'body_digest', p->>'fingerprint', p->>'arguments', p_sealed, v_decision, '', '', '', v_amount, 0, moment())
     ON CONFLICT (organisation_id, run_id, key) DO NOTHING;
     IF NOT FOUND THEN
         UPDATE agents_run SET steps = steps - 1, tool_calls = tool_calls - v_counted * (NOT v_model)::int, writes = writes - v_counted * v_write::int
@@ -60,7 +65,7 @@ BEGIN
             WHERE l.current + l.amount > l.cap LIMIT 1;
         END IF;
         IF v_over IS NULL AND v_fruitless >= v_run.repeats_stop - 1 AND v_seen = v_run.progress THEN
-            v_over := jsonb_build_object('code', 'no_progress', 'message', 'The same call has been made ' || v_calls || ' times with the same answer and nothing changed in between.',
+            v_over := jsonb_build_object('code', 'no_progress', 'message', 'The same call was repeated ' || v_fruitless || ' times in vain: the answer was the one before, and nothing had changed in between.',
                 'rule', 'loop guard', 'current', v_fruitless, 'limit', v_run.repeats_stop - 1, 'who', p->>'owner_name',
                 'next', 'The run was handed to its owner. Stop here.', 'cycle', gate_cycle(v_org, v_run.id, p->>'name'));
         END IF;
@@ -109,5 +114,5 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     v_entry := audit_append(v_org, v_run.workspace_id, 'call.admitted', 'agent', p->>'actor_id', v_call, v_run.id, p->>'audit_text');
-    RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call, 'calls', v_run.tool_calls, 'writes', v_run.writes);
+    RETURN jsonb_build_object('verdict', CASE WHEN v_draft THEN 'DRAFT' ELSE 'ADMITTED' END, 'call', v_call);
 END $$;

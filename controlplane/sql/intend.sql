@@ -31,8 +31,14 @@ BEGIN
         v_why := 'The policy changed since the plan was made.';
     ELSIF v_version.state <> 'ACTIVE' OR NOT EXISTS (SELECT FROM agents_tool WHERE organisation_id = v_org AND id = v_version.tool_id AND state = 'ACTIVE') THEN
         v_why := 'The tool changed since the plan was made.';
-    ELSIF v_run.capability_id IS NOT NULL AND EXISTS (SELECT FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_run.capability_id AND c.revoked_at IS NOT NULL) THEN
-        v_code := 'out_of_scope'; v_why := 'The capability was revoked.';
+    ELSIF v_run.capability_id IS NOT NULL AND EXISTS (SELECT FROM agents_capability c WHERE c.organisation_id = v_org AND c.id = v_run.capability_id
+            AND (c.revoked_at IS NOT NULL OR (c.expires_at <= moment() AND NOT coalesce(v_request.is_draft, false)))) THEN
+        v_code := 'out_of_scope'; v_why := 'The capability was revoked, or it expired.';
+    ELSIF v_call.by_key <> '' AND EXISTS (SELECT FROM agents_key k WHERE k.organisation_id = v_org AND k.id = v_call.by_key AND k.revoked_at IS NOT NULL) THEN
+        v_code := 'out_of_scope'; v_why := 'The key that proposed this was revoked.';
+    ELSIF NOT EXISTS (SELECT FROM agents_agent a WHERE a.organisation_id = v_org AND a.id = v_run.agent_id AND a.state = 'ACTIVE'
+            AND (a.stage = 'GATED' OR (a.stage <> 'READ_ONLY' AND v_call.tier <> 'AUTO'))) THEN
+        v_code := 'out_of_scope'; v_why := 'The agent was paused, retired, or its stage was lowered.';
     ELSIF v_call.tier = 'AUTO' AND v_call.state = 'ADMITTED' THEN
         NULL;
     ELSIF v_call.state <> 'APPROVED' THEN

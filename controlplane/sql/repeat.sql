@@ -1,5 +1,5 @@
 -- gate_repeat: the loop guard's memory. A repeat is fruitless when the same call got the same answer and no write took effect in between.
--- Answers how often in a row it has been.
+-- Answers how often it has been so far.
 CREATE OR REPLACE FUNCTION gate_repeat(
     p_organisation text, p_run agents_run, p_fingerprint text, p_result_digest text, p_progress_before int, p_progress_after int, p_is_error boolean, p_actor text
 ) RETURNS int LANGUAGE plpgsql AS $$

@@ -9,8 +9,9 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from agents import contracts, policies, runs, stops, tools
-from agents.models import Call, Connector
+from agents import contracts, identity, policies, runs, stops, tools
+from agents.answers import InProgress
+from agents.models import Call, Capability, Connector, Key, Work
 from approvals import requests
 from approvals.models import Request
 from audit import tenancy
@@ -108,6 +109,97 @@ def test_a_request_that_expires_while_its_effect_is_in_doubt_frees_no_money(worl
     settled = recovery.reconcile(world.organisation, said.call)
     assert settled.status == "applied"
     assert gate.standing(world.organisation, said.call).refusal is None  # the doubt is over
+
+
+def key_of(world: World, run: worlds.RunUnderTest) -> Key:
+    with tenancy.within(world.organisation):
+        return Key.objects.get(id=run.principal.key)
+
+
+def test_a_stop_on_a_key_holds_what_was_proposed_with_it(world: World) -> None:
+    run, other = world.start(), world.start()
+    approved, waiting = run.call("pay", {"account": "a", "amount": 50}), run.call("pay", {"account": "b", "amount": 60})
+    free = other.call("pay", {"account": "c", "amount": 70})
+    world.approve(approved, "ann")
+    stops.engage(by=world.people["olga"], scope="key", target=run.principal.key, reason="It was found in a paste.")
+    with tenancy.within(world.organisation):
+        assert set(requests.open_under("key", run.principal.key).values_list("id", flat=True)) == {waiting.approval}
+    with pytest.raises(stops.Stopped):
+        world.approve(waiting, "ann")
+    assert recovery.resume(world.organisation, approved.call).status == "void"
+    world.approve(free, "ann")
+    assert recovery.resume(world.organisation, free.call).status == "applied"
+    assert len(world.bank.writes()) == 1
+
+
+def test_what_was_approved_is_not_sent_for_a_key_that_was_revoked_and_is_for_one_that_expired(world: World) -> None:
+    run, old = world.start(), world.start()
+    said, fine = run.call("pay", {"account": "a", "amount": 50}), old.call("pay", {"account": "b", "amount": 50})
+    world.approve(said, "ann")
+    world.approve(fine, "ann")
+    identity.revoke(by=world.people["olga"], key=key_of(world, run))
+    with tenancy.within(world.organisation):
+        Key.objects.filter(id=old.principal.key).update(expires_at=F("created_at"))
+    assert recovery.resume(world.organisation, said.call).status == "void"
+    assert recovery.resume(world.organisation, fine.call).status == "applied"
+    assert len(world.bank.writes()) == 1
+
+
+def capability_over(world: World, run: worlds.RunUnderTest) -> None:
+    with tenancy.within(world.organisation):
+        Capability.objects.filter(id=run.run.capability_id).update(expires_at=F("created_at"))
+
+
+LOWERED: dict[str, Callable[[World, worlds.RunUnderTest], object]] = {
+    "paused": lambda world, _: contracts.change(by=world.people["olga"], agent=world.agent, changes={"state": "PAUSED"}),
+    "read-only": lambda world, _: contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "READ_ONLY"}),
+    "narrow": lambda world, _: contracts.change(by=world.people["olga"], agent=world.agent, changes={"stage": "NARROW"}),
+    "key revoked": lambda world, run: identity.revoke(by=world.people["olga"], key=key_of(world, run)),
+    "capability over": capability_over,
+}
+
+
+@pytest.mark.parametrize("name", LOWERED)
+def test_what_ends_while_the_target_is_read_is_seen_before_anything_is_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run, really = world.start(subject=["customer-a"]), sender.dry_run
+
+    def meanwhile(*given: Any) -> Any:
+        LOWERED[name](world, run)
+        return really(*given)
+
+    monkeypatch.setattr(sender, "dry_run", meanwhile)
+    said = run.call("pay", {"account": "a", "amount": 5})
+    assert (said.status, (said.refusal or {})["code"]) == ("void", "out_of_scope")
+    assert world.bank.writes() == []
+    assert balance(world).reserved == 0
+
+
+def test_a_read_that_was_left_behind_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.bank.gate.set()
+    run = world.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(sender, "read", die)
+        with pytest.raises(Died):
+            run.call("slow_read", {}, "K")
+        with pytest.raises(Died):
+            run.call("slow_read", {}, "L")
+    with pytest.raises(InProgress):
+        run.call("slow_read", {}, "K")
+    with tenancy.within(world.organisation):
+        assert not Work.objects.filter(kind="call.recover").exists()  # it may be under way for as long as the slowest connector takes
+        Call.objects.filter(key="K").update(created_at=F("created_at") - timedelta(seconds=gate.RECOVER_S + 1))
+    with pytest.raises(InProgress):
+        run.call("slow_read", {}, "K")
+    with tenancy.within(world.organisation):
+        due = Work.objects.get(kind="call.recover")
+    assert recovery.recover(world.organisation, due.subject).status == "failed"  # as a worker does
+    assert (run.call("slow_read", {}, "K").refusal or {})["rule"] == "recovery"
+    runs.end(by=world.people["olga"], run=run.run, state="STOPPED", summary="Enough.")
+    with tenancy.within(world.organisation):
+        left = Call.objects.get(key="L")
+        assert Work.objects.get(kind="call.recover", subject=left.id).due_at > left.created_at
 
 
 def test_a_draft_costs_what_it_costs_when_a_person_applies_it(world: World) -> None:
