@@ -27,22 +27,14 @@ from agents.models import Call, Run, Work
 from agents.organisations import Principal
 from approvals import denials, plans, requests, tiers
 from approvals.models import Plan
-from audit import canonical, functions, ids, log, outcomes, redaction, tenancy, vault
+from audit import canonical, functions, ids, log, redaction, tenancy, vault
 from audit.moments import Moment
-from controlplane import effects, examination, outbox, recall
+from controlplane import effects, examination, outbox, recall, unsent
 from controlplane.connectors import interface
 
 RECOVER_S = 150.0  # an admitted call left alone this long belonged to a process that died
 _STALE = "RG001"  # gate_admit: what was decided upon changed meanwhile
 _ATTEMPTS = 8  # an import of tools is a change a moment
-
-
-class WouldFail(outcomes.Refused):
-    code = "would_fail"
-
-
-class RunOver(outcomes.Refused):
-    code = "run_over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +204,9 @@ def proceed(principal: Principal, examined: examination.Examined, call: str, arg
     try:
         target = effects.dry_run(sent, tool)
     except (interface.PreviewFailed, interface.NotSent, interface.Unknown) as error:
-        return settled(sending, _unplanned(str(error)))
+        return settled(sending, unsent.unplanned(str(error)))
     if target.facts.get("would_fail"):
-        return settled(sending, _futile(tool, target))
+        return settled(sending, unsent.futile(tool, target))
     plan = _planned(principal, examined, sending, sent, target)
     if plan is None or examined.tier != tiers.AUTO:
         return standing(principal.organisation, call)
@@ -238,7 +230,7 @@ def _planned(
         if call.state != Call.State.ADMITTED:
             return None
         if run.state in Run.OVER and not examined.draft:
-            settled(sending, _run_over(run))
+            settled(sending, unsent.run_over(run))
             return None
         denied = denials.answer(call) if examined.tier != tiers.AUTO else None
         if denied is not None:  # people decided about its like before: nobody is asked again
@@ -338,44 +330,6 @@ def settled(sending: effects.Sending, outcome: runs.Outcome) -> Admission:
         result=outcome.result,
         refusal=dict(outcome.refusal) if outcome.refusal else None,
     )
-
-
-def _run_over(run: Run) -> runs.Outcome:
-    refusal = RunOver(
-        "The run ended before this was planned.",
-        rule="run state",
-        current=run.state,
-        limit="RUNNING",
-        who="whoever ended the run",
-        next_step="Stop here. Work goes on in a new run.",
-    )
-    return runs.Outcome(state=Call.State.VOID, event="call.voided", refusal=refusal.as_dict(), note=refusal.message, wake=True)
-
-
-def _unplanned(why: str) -> runs.Outcome:
-    refusal = effects.UpstreamFailed(
-        "The present state of the target could not be read, so nobody can be shown what would change.",
-        rule="preview",
-        current=redaction.redact_text(why)[:300],
-        limit="readable",
-        who="whoever runs the upstream",
-        next_step="Check what the call names, then propose it again.",
-    )
-    return runs.Outcome(state=Call.State.FAILED, event="call.failed", refusal=refusal.as_dict(), is_error=True, note=why[:500], wake=False)
-
-
-def _futile(tool: tools.Facts, target: plans.Target) -> runs.Outcome:
-    """The system itself says that this write would fail: nobody is asked about it."""
-    reason = target.facts["would_fail"]
-    refusal = WouldFail(
-        f"{tool.name} would fail: {reason.get('message', '')}",
-        rule=str(reason.get("code", "preview")),
-        current=target.entity,
-        limit="a write that can succeed",
-        who="whoever proposes the call",
-        next_step="Correct what the message names and propose it again.",
-    )
-    return runs.Outcome(state=Call.State.FAILED, event="call.failed", refusal=refusal.as_dict(), is_error=True, note=refusal.message[:500])
 
 
 def _repeat(proposal: examination.Proposal, context: dict[str, Any], recorded: dict[str, Any]) -> Admission:

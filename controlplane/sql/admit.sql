@@ -65,7 +65,7 @@ BEGIN
             WHERE l.current + l.amount > l.cap LIMIT 1;
         END IF;
         IF v_over IS NULL AND v_fruitless >= v_run.repeats_stop - 1 AND v_seen = v_run.progress THEN
-            v_over := jsonb_build_object('code', 'no_progress', 'message', 'The same call was repeated ' || v_fruitless || ' times in vain: the answer was the one before, and nothing had changed in between.',
+            v_over := jsonb_build_object('code', 'no_progress', 'message', 'The same call was repeated ' || v_fruitless || ' times, each with the answer of the time before and nothing changed in between.',
                 'rule', 'loop guard', 'current', v_fruitless, 'limit', v_run.repeats_stop - 1, 'who', p->>'owner_name',
                 'next', 'The run was handed to its owner. Stop here.', 'cycle', gate_cycle(v_org, v_run.id, p->>'name'));
         END IF;

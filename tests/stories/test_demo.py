@@ -164,7 +164,7 @@ def test_a_loop_is_handed_over_after_four_calls(stage: Stage) -> None:
     assert done.state == "HANDED_OFF"
     assert [call.state for call in tools] == ["APPLIED"] * 4 + ["REFUSED"]
     assert json.loads(tools[-1].refusal)["code"] == "no_progress"
-    assert "4 times with the same answer" in done.summary
+    assert "repeated 3 times, each with the answer of the time before" in done.summary
     assert "run.loop_flagged" in stage.events(done)
 
 
