@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import pace
+from approvals import pace, requests
 from audit import log, outcomes, tenancy
 from controlplane.console import cast, frame
 from controlplane.console import render as pages
@@ -36,6 +36,7 @@ class Step:
     proof: str
     address: str
     role: str
+    needs: str  # the permission that whoever takes it holds; anybody else is offered the role
     is_done: bool
     is_post: bool = False
 
@@ -65,12 +66,23 @@ def _steps(place: Place, verdicts: set[str], since: datetime.datetime) -> list[S
     def happened(event: str) -> bool:
         return log.entries(event=event, workspace=place.workspace.id, since=since).exists()
 
+    asked, capped, exported = happened("demo.asked"), happened("cap.set"), happened("audit.exported")
+    waits = requests.open_under("workspace", place.workspace.id).exists()
+    deny = "approvals" if waits else "demo/refund"  # another one to deny, where none waits
     return [
-        Step("Approve the refund that waits", "the live loop works", "approvals", "approver", "APPROVE" in verdicts),
-        Step("Deny one with a reason", "the agent reads it and hands over", "approvals", "approver", "DENY" in verdicts),
-        Step("Ask who can issue a refund", "one line answers it", "demo/ask", "security", happened("demo.asked"), is_post=True),
-        Step("Set the cap of Support operations", "a brake, not an alarm", "budgets", "finance", happened("cap.set")),
-        Step("Export the audit log", "proof that leaves the house", "audit", "auditor", happened("audit.exported")),
+        Step("Approve the refund that waits", "the live loop works", "approvals", "approver", "approvals_decide", "APPROVE" in verdicts),
+        Step(
+            "Deny one with a reason",
+            "the agent reads it and hands over",
+            deny,
+            "approver",
+            "approvals_decide",
+            "DENY" in verdicts,
+            is_post=not waits,
+        ),
+        Step("Ask who can issue a refund", "one line answers it", "demo/ask", "security", "access_view", asked, is_post=True),
+        Step("Set the cap of Support operations", "a brake, not an alarm", "budgets", "finance", "budgets_set", capped),
+        Step("Export the audit log", "proof that leaves the house", "audit", "auditor", "audit_export", exported),
     ]
 
 

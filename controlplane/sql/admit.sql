@@ -78,9 +78,12 @@ BEGIN
             v_draft := true;  -- at its cap this agent goes on in draft mode: the write is kept as a proposal
         ELSIF v_budget IS NOT NULL THEN
             v_refusal := v_budget || jsonb_build_object('code', 'budget_exceeded', 'rule', 'cap ' || (v_budget->>'level') || ' ' || (v_budget->>'target'),
-                'message', 'This call could cost $' || to_char(v_amount / 1e6, 'FM9999999999990.009999') || '; the cap of this ' || (v_budget->>'level') || ' leaves less.',
+                'message', 'This call could cost $' || to_char(v_amount / 1e6, 'FM9999999999990.009999') || '; the cap of this ' || (v_budget->>'level')
+                    || ' is $' || to_char((v_budget->>'cap')::bigint / 1e6, 'FM9999999999990.009999') || ' and leaves $'
+                    || to_char(greatest((v_budget->>'cap')::bigint - (v_budget->>'spent')::bigint - (v_budget->>'reserved')::bigint, 0) / 1e6, 'FM9999999999990.009999') || '.',
                 'current', (v_budget->>'spent')::bigint + (v_budget->>'reserved')::bigint, 'limit', (v_budget->>'cap')::bigint,
-                'who', 'whoever holds budgets_set', 'next', 'The run was handed to its owner. Ask finance to raise the cap, or wait for the next ' || (v_budget->>'period') || '.');
+                'who', 'whoever holds budgets_set', 'next', 'The run was handed to its owner. Ask finance to raise the cap'
+                    || CASE WHEN v_budget->>'period' = 'total' THEN '.' ELSE ', or wait for the next ' || (v_budget->>'period') || '.' END);
             v_end := true;
         END IF;
     END IF;

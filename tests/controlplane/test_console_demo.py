@@ -54,9 +54,11 @@ def overview(made: Scene, name: str) -> str:
 
 def test_the_first_steps_are_ticked_by_what_happened_and_put_away_for_one_person(made: Scene) -> None:
     assert "0 of 5" in overview(made, "Dana")
+    assert f'action="{root(made)}/demo/refund">' in overview(made, "Dana").partition("Deny one with a reason")[0][-300:]  # none waits
     run = stories.start(made, stories.BY_NAME["refund"](made, database.address()))
     (standing,) = playing.carry_on(made, [run.id])
     (request,) = standing.waiting
+    assert f'<a href="{root(made)}/approvals">Deny one' in overview(made, "Dana")
     votes.cast(by=made.person("Dana"), request_id=request.id, verdict="DENY", plan_digest=request.plan.digest, reason="Not yet.")
     assert "1 of 5" in overview(made, "Dana")
     asked = browser(made, "Sam").post(f"{root(made)}/demo/ask")
@@ -66,6 +68,22 @@ def test_the_first_steps_are_ticked_by_what_happened_and_put_away_for_one_person
     assert browser(made, "Dana").post(f"{root(made)}/demo/hide").status_code == 302
     assert "The first five minutes" not in overview(made, "Dana")
     assert "The first five minutes" in overview(made, "Priya")
+
+
+def test_a_step_that_is_somebody_elses_takes_their_role_and_leads_there(made: Scene) -> None:
+    page = overview(made, "Dana")
+    for role, title, leads in (
+        ("finance", "Set the cap", "budgets"),
+        ("security", "Ask who", "overview"),
+        ("auditor", "Export the audit", "audit"),
+    ):
+        form = page.partition(f"{title}")[0].rpartition("<form")[2]
+        assert 'action="/demo/as"' in form
+        assert f'name="next" value="{root(made)}/{leads}"' in form
+        assert f'name="role" value="{role}"' in form
+    assert f'<a href="{root(made)}/budgets">Set the cap' in overview(made, "Fiona")
+    client = browser(made, "Dana")
+    assert client.post("/demo/as", {"role": "finance", "next": f"{root(made)}/budgets"}, follow=True).status_code == 200
 
 
 def test_each_story_is_a_button_that_starts_its_run_and_is_entered(made: Scene) -> None:
