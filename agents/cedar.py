@@ -136,7 +136,7 @@ class Compiled:
 
     def is_paced(self, action: str) -> bool:
         """Whether a policy that can match this action looks at the run's calls or writes: then the answer may differ with each call."""
-        looks = self._slices[action].looks
+        looks = self._slices[action].looks if action in self._slices else None
         return looks is None or not looks.isdisjoint({"calls", "writes"})
 
     def decide(self, request: vocabulary.Request) -> Decision:

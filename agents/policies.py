@@ -211,7 +211,7 @@ def decide(
         errors=said.errors,
         policy_set=policy["id"],
         digest=compiled.digest,
-        is_paced=compiled.vocabulary.knows(request) and compiled.is_paced(request.action),
+        is_paced=compiled.is_paced(request.action),
     )
 
 

@@ -10,7 +10,7 @@ from agents.models import Stop
 from approvals.models import Request
 
 # What a switch is of, as a lookup from a request.
-_LOOKUPS = {
+LOOKUPS = {
     Stop.Scope.ORGANISATION: "organisation_id",
     Stop.Scope.WORKSPACE: "workspace_id",
     Stop.Scope.AGENT: "run__agent_id",
@@ -28,7 +28,7 @@ def stopped() -> Q:
     """
     found = Q()
     for stop in stops.on():
-        found |= Q(**{_LOOKUPS[Stop.Scope(stop.scope)]: stop.target})
+        found |= Q(**{LOOKUPS[Stop.Scope(stop.scope)]: stop.target})
     return found
 
 
@@ -45,7 +45,7 @@ def over(requests: Iterable[Request]) -> dict[str, Stop]:
 
 
 def _scopes(request: Request, looked: Collection[str]) -> set[tuple[str, str]]:
-    return {(str(scope), operator.attrgetter(lookup.replace("__", "."))(request)) for scope, lookup in _LOOKUPS.items() if scope in looked}
+    return {(str(scope), operator.attrgetter(lookup.replace("__", "."))(request)) for scope, lookup in LOOKUPS.items() if scope in looked}
 
 
 def releasers(stop: Stop, workspace: str) -> list[str]:

@@ -12,9 +12,9 @@ from django.db import connection
 from django.db.models import F, Prefetch, QuerySet
 
 from agents import organisations, runs, stops
-from agents.models import Call, Run, ToolVersion
+from agents.models import Call, Run, Stop, ToolVersion
 from agents.organisations import Principal
-from approvals import sight, tiers
+from approvals import brakes, sight, tiers
 from approvals.models import Plan, Request
 from audit import ids, log, moments, outcomes, tenancy
 from audit.moments import Moment
@@ -218,8 +218,9 @@ def of_run(run: str) -> QuerySet[Request]:
 def open_under(scope: str, target: str) -> QuerySet[Request]:
     """The open requests that a stop switch on this target (an id) would hold. Call inside `tenancy.within`."""
     found = Request.objects.filter(state=Request.State.OPEN)
-    through = {"tool": "tool_version__tool_id", "connector": "tool_version__tool__connector_id", "key": "call__by_key"}.get(scope)
-    return found.filter(**{through: target}) if through else found.filter(run_id__in=stops.runs_under(scope, target).values("id"))
+    if scope in {Stop.Scope.TOOL, Stop.Scope.CONNECTOR, Stop.Scope.KEY}:
+        return found.filter(**{brakes.LOOKUPS[Stop.Scope(scope)]: target})
+    return found.filter(run_id__in=stops.runs_under(scope, target).values("id"))
 
 
 def replan(*, by: log.Actor, request_id: str, build: Callable[[Call], Plan]) -> Request:

@@ -37,8 +37,9 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
             organisation, call.run_id, call_id, Principal("agent", call.run.agent_id, organisation), tool, {"slug": "", "timeout_ms": 0}, {}
         )
         return void(sending, "The agent may no longer use this tool.")
+    scopes = examination.scopes(context, organisation, call.by_key)
     try:
-        stops.check(context["stops"], examination.scopes(context, organisation, call.by_key))
+        stops.check(context["stops"], scopes)
     except stops.Stopped as stopped:
         return void(sending, stopped.message, refusal=stopped)
     sent = effects.outbound(sending, arguments)
@@ -68,9 +69,7 @@ def resume(organisation: str, call_id: str) -> gate.Admission:
     if why:
         return void(sending, why)
     decision = dataclasses.replace(decision, tier={1: tiers.ONE, 2: tiers.TWO}[request.required])
-    return gate.send(
-        sending, sent, plan=request.plan.digest, decision=decision, scopes=examination.scopes(context, organisation, call.by_key)
-    )
+    return gate.send(sending, sent, plan=request.plan.digest, decision=decision, scopes=scopes)
 
 
 def void(sending: effects.Sending, why: str, *, refusal: outcomes.Refused | None = None) -> gate.Admission:

@@ -26,7 +26,7 @@ BEGIN
                 canonical(jsonb_build_object('call', v_call.id)));
         END IF;
     END LOOP;
-    -- A read whose process died leaves nothing that anybody waits for, but the record should not say for ever that it is under way.
+    -- A read whose process died leaves nothing that anybody waits for, but the record should not say for ever that it is under way (gate.RECOVER_S).
     INSERT INTO agents_work (organisation_id, id, kind, subject, due_at, fence, attempts, rings)
     SELECT p_organisation, 'WRK-' || sayable(14), 'call.recover', c.id, clock_timestamp() + interval '150 seconds', 0, 0, 1 FROM agents_call c
     WHERE c.organisation_id = p_organisation AND c.run_id = p_run AND c.state = 'ADMITTED' AND NOT c.is_write
